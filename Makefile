@@ -1,0 +1,52 @@
+# Everything is set up in a virtual environment of the clone; nothing outside of it is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test lint types unit format clean image image-test
+
+# Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+
+# Lint, types and all tests; the last line counts them.
+test: lint types unit
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed
+	$(BIN)/python -m tests $(TESTS)
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.installed: pyproject.toml setup.py setup.cfg natsconnector/__init__.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp*
+
+# The image, with docker or podman. IMAGE is a name without tag; EXTRAS and PYTHON_IMAGE are arguments of the Dockerfile.
+ENGINE ?= $(shell if docker info >/dev/null 2>&1; then echo docker; elif command -v podman >/dev/null; then echo podman; fi)
+IMAGE ?= natsconnector
+DOCKER_BUILD_FLAGS ?=
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' natsconnector/__init__.py)
+
+image:
+	@test -n "$(ENGINE)" || { echo "neither a Docker engine nor podman is here" >&2; exit 1; }
+	$(ENGINE) build $(DOCKER_BUILD_FLAGS) $(if $(PYTHON_IMAGE),--build-arg PYTHON_IMAGE=$(PYTHON_IMAGE)) \
+		$(if $(EXTRAS),--build-arg EXTRAS=$(EXTRAS)) --build-arg VERSION=$(VERSION) \
+		--tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+
+# Builds it, runs it against a nats-server and a recording gateway, and checks what is claimed.
+image-test: image $(VENV)/.installed
+	CONTAINER_ENGINE=$(ENGINE) TEST_IMAGE=$(IMAGE):$(VERSION) $(BIN)/python -m tests tests.deployment.test_image

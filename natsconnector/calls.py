@@ -1,0 +1,246 @@
+"""What a message asks for: a call of one function. Pure: bytes in, a :class:`FunctionCall` or a refusal out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+Header = tuple[str, str]
+
+CALL_ID = "X-Call-Id"
+CALLBACK_URL = "X-Callback-Url"
+
+# One name for a DNS label or two joined by the dot that separates function and namespace; no character of it needs
+# quoting in a URL path, and none can climb out of /function/.
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2: token
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")  # no control, no half of a surrogate pair
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,256}")
+_URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,8192}", re.ASCII)  # RFC 3986, 2
+_LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
+
+# RFC 9110, 7.6.1, and what frames the request: theirs to set who speak HTTP, never a publisher's.
+_CONNECTION_HEADERS = frozenset(
+    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding"
+    " upgrade expect host content-length".split()
+)
+# Those that have a place of their own in the message, where they are checked.
+_RESERVED_HEADERS = {
+    "content-type": "params.content_type",
+    "x-callback-url": "params.callback_url",
+    "x-call-id": "the message's header X-Call-Id",
+}
+
+
+class Refused(Exception):
+    """A message that will never be a call: ``code`` as HTTP names such faults, ``reason`` in one sentence."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Malformed(Refused):
+    """The message is not what the connector understands."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(400, reason)
+
+
+class Forbidden(Refused):
+    """The message is well-formed, but this connector is configured not to make such a call."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(403, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A call of one function."""
+
+    function: str
+    """``name`` or ``name.namespace``."""
+    body: bytes = b""
+    content_type: str | None = None
+    headers: tuple[Header, ...] = ()
+    """Further HTTP headers."""
+    callback_url: str | None = None
+    call_id: str = ""
+    """The same over all attempts, see ``X-Call-Id`` of the gateway."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether the gateway queues the call and answers at once (202)."""
+        return self.callback_url is not None
+
+
+def parse_envelope(payload: bytes) -> FunctionCall:
+    """
+    The call that a JSON envelope asks for: ``{"function": NAME, "params": {"body": ..., "callback_url": URL}}``.
+
+    :raises Malformed: it is not such an envelope; the reason names the offending field.
+    """
+    envelope = _json_object(payload)
+    params = envelope.get("params")
+    if params is None:
+        params = {}
+    elif not isinstance(params, dict):
+        raise Malformed(f"params is {_kind(params)}, not an object")
+    body, content_type = _body(params)
+    return FunctionCall(
+        function=_function_name(envelope),
+        body=body,
+        content_type=_content_type(params) or content_type,
+        headers=_headers(params),
+        callback_url=_callback_url(params),
+    )
+
+
+def call_id(headers: Iterable[Header]) -> str | None:
+    """
+    The publisher's own call id, from the message's header ``X-Call-Id``; None when it gave none.
+
+    :raises Malformed: it cannot go into an HTTP header.
+    """
+    for name, value in headers:
+        if name.lower() == "x-call-id":
+            if not _VISIBLE_ASCII.fullmatch(value):
+                raise Malformed(f"the header X-Call-Id is not 1 to 256 visible ASCII characters: {_shown(value)}")
+            return value
+    return None
+
+
+def _json_object(payload: bytes) -> dict[str, Any]:
+    try:
+        text = payload.decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise Malformed(f"not JSON: byte {e.start} is not UTF-8") from None
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise Malformed("not acceptable JSON: nested too deeply") from None
+    except json.JSONDecodeError as e:
+        if not text.strip():
+            raise Malformed("not JSON: the payload is empty") from None
+        hint = ""
+        if _LIKE_JAVASCRIPT.match(text) or _LIKE_JAVASCRIPT.search(text[:200]):
+            hint = "; it looks like JavaScript: JSON wants double quotes around every key and every string"
+        raise Malformed(f"not JSON: {e.msg} at line {e.lineno} column {e.colno}{hint}") from None
+    except ValueError as e:  # a number of thousands of digits
+        raise Malformed(f"not acceptable JSON: {e}") from None
+    if not isinstance(value, dict):
+        raise Malformed(f"the message is {_kind(value)}, not an object with a function")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise Malformed(f"not JSON: {name} is no JSON number")
+
+
+def _function_name(envelope: Mapping[str, Any]) -> str:
+    name = envelope.get("function")
+    if name is None:
+        raise Malformed("function is missing")
+    if not isinstance(name, str):
+        raise Malformed(f"function is {_kind(name)}, not a string")
+    if not _FUNCTION_NAME.fullmatch(name) or ".." in name:
+        raise Malformed(
+            f"function {_shown(name)} is no function name: letters, digits, '_', '-' and single dots,"
+            " a letter or digit at both ends"
+        )
+    return name
+
+
+def _body(params: Mapping[str, Any]) -> tuple[bytes, str | None]:
+    """The request body, and its content type as far as the message's form tells."""
+    body, encoded = params.get("body"), params.get("body_base64")
+    if body is not None and encoded is not None:
+        raise Malformed("params has both body and body_base64: give one")
+    if encoded is not None:
+        if not isinstance(encoded, str):
+            raise Malformed(f"params.body_base64 is {_kind(encoded)}, not a string")
+        try:
+            return base64.b64decode(encoded, validate=True), "application/octet-stream"
+        except (binascii.Error, ValueError) as e:
+            raise Malformed(f"params.body_base64 is not base64: {e}") from None
+    if body is None:
+        return b"", None
+    try:
+        if isinstance(body, str):
+            return body.encode("utf-8"), "text/plain"
+        compact = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return compact.encode("utf-8"), "application/json"
+    except UnicodeEncodeError:
+        raise Malformed("params.body has half of a surrogate pair, which is no character") from None
+    except RecursionError:
+        raise Malformed("params.body is nested too deeply") from None
+    except ValueError:
+        raise Malformed("params.body has a number out of range") from None
+
+
+def _content_type(params: Mapping[str, Any]) -> str | None:
+    value = params.get("content_type")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or not _HEADER_VALUE.fullmatch(value):
+        raise Malformed(f"params.content_type is not a header value: {_shown(value)}")
+    return value.strip()
+
+
+def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
+    headers = params.get("headers")
+    if headers is None:
+        return ()
+    if not isinstance(headers, dict):
+        raise Malformed(f"params.headers is {_kind(headers)}, not an object")
+    for name, value in headers.items():
+        lower = name.lower()
+        if not _HEADER_NAME.fullmatch(name):
+            raise Malformed(f"params.headers: {_shown(name)} is no header name")
+        if lower in _CONNECTION_HEADERS:
+            raise Malformed(f"params.headers may not set {name}")
+        if lower in _RESERVED_HEADERS:
+            raise Malformed(f"params.headers may not set {name}: use {_RESERVED_HEADERS[lower]}")
+        if not isinstance(value, str):
+            raise Malformed(f"params.headers: {name} is {_kind(value)}, not a string")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise Malformed(f"params.headers: the value of {name} has control characters: {_shown(value)}")
+    return tuple((name, value.strip()) for name, value in headers.items())
+
+
+def _callback_url(params: Mapping[str, Any]) -> str | None:
+    url = params.get("callback_url")
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        raise Malformed(f"params.callback_url is {_kind(url)}, not a string")
+    if _URL.fullmatch(url):
+        try:
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+                return url
+        except ValueError:  # brackets that do not match, a port that is no port
+            pass
+    raise Malformed(f"params.callback_url {_shown(url)} is not an absolute http or https URL")
+
+
+def _shown(value: object) -> str:
+    """A value as a reason names it: short, on one line, whatever it holds."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    names: dict[type, str] = {
+        bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object",
+    }  # fmt: skip
+    return names[type(value)]

@@ -1,0 +1,122 @@
+"""The service: starts in order, and stops in order and in bounded time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.logger import Logger
+
+from natsconnector import __version__
+from natsconnector.dispatcher import Dispatcher
+from natsconnector.interfaces import IGateway, ISource
+from natsconnector.journal import Journal
+from natsconnector.nats import ClientClosed, NatsClient, NatsError
+
+# For the answers of the last moment, beyond the shutdown time.
+_LAST_FLUSH_S = 2.0
+
+
+class Connector(Service):
+    """
+    Takes messages from a source, and has them dispatched, for as long as it runs.
+
+    :param given: what the user configured; :param warnings: what to tell the user about the configuration.
+    :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        client: NatsClient,
+        source: ISource,
+        dispatcher: Dispatcher,
+        gateway: IGateway,
+        journal: Journal,
+        *,
+        gateway_name: str,
+        given: Sequence[str] = (),
+        warnings: Sequence[str] = (),
+        shutdown_timeout_s: float,
+    ) -> None:
+        self._clock = clock
+        self._client = client
+        self._source = source
+        self._dispatcher = dispatcher
+        self._gateway = gateway
+        self._journal = journal
+        self._gateway_name = gateway_name
+        self._given = given
+        self._warnings = warnings
+        self._shutdown_timeout_s = shutdown_timeout_s
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin; a line ``natsconnector ready`` follows when messages can come in."""
+        super().startService()
+        self._log.info(
+            "natsconnector {version}, {given}", version=__version__, given=", ".join(self._given) or "defaults"
+        )
+        for warning in self._warnings:
+            self._log.warn("{text}", text=warning)
+        self._source.take(self._dispatcher.dispatch)
+        self._client.start()
+        self._starting = Deferred.fromCoroutine(self._tell_when_ready())
+        self._starting.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
+        self._starting.addErrback(lambda f: self._log.failure("could not tell whether the connector is ready", f))
+
+    async def _tell_when_ready(self) -> None:
+        while True:
+            await self._client.when_ready()
+            try:
+                await self._client.flush()  # the server has read the subscriptions when it answers
+            except ClientClosed:
+                raise
+            except NatsError:
+                continue
+            break
+        self._log.info(
+            "natsconnector ready: NATS {server}, gateway {gateway}, subjects {subjects}",
+            server=self._client.server,
+            gateway=self._gateway_name,
+            subjects=", ".join(self._source.subjects),
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more, work off what there is within the shutdown time, answer the rest, close."""
+        super().stopService()
+        if self._starting is not None:
+            self._starting.cancel()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._log.info(
+            "stopping: {inflight} calls in flight, {pending} messages wait",
+            inflight=self._dispatcher.inflight,
+            pending=self._dispatcher.pending,
+        )
+        try:
+            worked_off = Deferred.fromCoroutine(self._work_off())
+            await worked_off.addTimeout(self._shutdown_timeout_s, self._clock)
+        except TimeoutError:
+            self._log.warn(
+                "the shutdown time is over: {left} messages are answered 503",
+                left=self._dispatcher.inflight + self._dispatcher.pending,
+            )
+        self._dispatcher.give_up()
+        if self._client.ready:
+            try:
+                await self._client.flush(_LAST_FLUSH_S)
+            except NatsError as e:
+                self._log.warn("the last answers may not have been sent: {reason}", reason=e)
+        await self._client.close()
+        await self._gateway.close()
+        self._journal.finish()
+
+    async def _work_off(self) -> None:
+        await self._source.stop_taking()
+        await self._dispatcher.when_idle()

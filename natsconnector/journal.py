@@ -1,0 +1,143 @@
+"""What became of the messages: counts, and log lines that tell it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from natsconnector.calls import FunctionCall
+from natsconnector.logs import Repetitions
+from natsconnector.outcome import Outcome
+
+_MOST_PRINTED_BYTES = 4096
+
+
+class Journal:
+    """
+    Counts and tells what becomes of messages.
+
+    Failures are always told, since no answer may ever be seen by anybody; a failure that repeats itself is told once
+    and then counted. Payloads are told only when asked for.
+
+    :param print_response: tell every answer; :param print_response_body: with its body.
+    :param print_request_body: tell every call with its body.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        print_response: bool = False,
+        print_response_body: bool = False,
+        print_request_body: bool = False,
+    ) -> None:
+        self._repetitions = Repetitions(clock, self._say_more)
+        self._print_response = print_response or print_response_body
+        self._print_response_body = print_response_body
+        self._print_request_body = print_request_body
+        self._shed_in_episode = 0
+        self.received = 0
+        self.succeeded = 0
+        self.failed: Counter[int] = Counter()
+        """Messages that ended in a failure, by status."""
+        self.retries = 0
+        self.answers_lost = 0
+
+    def calling(self, call: FunctionCall) -> None:
+        """A call is about to be made."""
+        if self._print_request_body:
+            self._log.info(
+                "calling {function} with {size} bytes: {body} [call {call_id}]",
+                function=call.function, size=len(call.body), body=_printed(call.body), call_id=call.call_id,
+            )  # fmt: skip
+
+    def retrying(self, call: FunctionCall | None, outcome: Outcome, attempt: int, delay_s: float) -> None:
+        """An attempt failed, another one follows."""
+        self.retries += 1
+        self._log.debug(
+            "attempt {attempt} failed, next in {delay_s:.1f} s: {error} [call {call_id}]",
+            attempt=attempt, delay_s=delay_s, error=outcome.error(call), call_id=call and call.call_id,
+        )  # fmt: skip
+
+    def settled(
+        self, subject: str, call: FunctionCall | None, outcome: Outcome, attempts: int, elapsed_s: float
+    ) -> None:
+        """A message reached its end."""
+        error = outcome.error(call)
+        about: dict[str, object] = {
+            "subject": subject,
+            "function": call and call.function,
+            "call_id": call and call.call_id,
+            "status": outcome.status,
+            "attempts": attempts,
+            "elapsed_s": elapsed_s,
+        }
+        if error is None:
+            self.succeeded += 1
+            self._tell_answer(outcome, about)
+            return
+        self.failed[outcome.status] += 1
+        if call is None:
+            if self._repetitions.is_first(f"messages on {subject} refused"):
+                self._log.warn("refused a message on {subject}: {error}", error=error, **about)
+        elif self._repetitions.is_first(f"calls of {call.function} failed with {outcome.status}"):
+            self._log.warn(
+                "failed for a message on {subject} after {attempts} attempt(s): {error} [call {call_id}]",
+                error=error, **about,
+            )  # fmt: skip
+        if self._print_response and outcome.failure is None:
+            self._tell_answer(outcome, about)
+
+    def _tell_answer(self, outcome: Outcome, about: dict[str, object]) -> None:
+        tell = self._log.info if self._print_response else self._log.debug
+        body = f": {_printed(outcome.body)}" if self._print_response_body else ""
+        tell(
+            "{function} answered {status} with {size} bytes after {elapsed_s:.3f} s{body} [call {call_id}]",
+            size=len(outcome.body), body=body, **about,
+        )  # fmt: skip
+
+    def answer_lost(self, subject: str, call: FunctionCall | None, reason: str) -> None:
+        """Somebody waits for an answer that could not be sent."""
+        self.answers_lost += 1
+        if self._repetitions.is_first("answers could not be sent"):
+            self._log.warn(
+                "could not send the answer to a message on {subject}: {reason} [call {call_id}]",
+                subject=subject, reason=reason, call_id=call and call.call_id,
+            )  # fmt: skip
+
+    def shed(self, pending: int, pending_bytes: int) -> None:
+        """A message found the backlog full."""
+        self._shed_in_episode += 1
+        if self._shed_in_episode == 1:
+            self._log.warn(
+                "overloaded: {pending} messages with {pending_bytes} bytes wait for a call,"
+                " more are answered 503 until half of them are gone",
+                pending=pending, pending_bytes=pending_bytes,
+            )  # fmt: skip
+
+    def room(self, pending: int, limit: int) -> None:
+        """How full the backlog is now: an episode of overload ends at the half."""
+        if self._shed_in_episode and pending <= limit // 2:
+            self._log.info("no longer overloaded: {shed} messages were answered 503", shed=self._shed_in_episode)
+            self._shed_in_episode = 0
+
+    def finish(self) -> None:
+        """Tell what is counted so far, for the last time."""
+        self._repetitions.finish()
+        self._log.info(
+            "messages: {received} received, {succeeded} succeeded, {failed} failed, {retries} retries",
+            received=self.received, succeeded=self.succeeded, failed=self.failed.total(), retries=self.retries,
+        )  # fmt: skip
+
+    def _say_more(self, kind: Hashable, again: int) -> None:
+        self._log.warn("{again} more {kind}", again=again, kind="failures of other kinds" if kind is None else kind)
+
+
+def _printed(body: bytes) -> str:
+    text = body[:_MOST_PRINTED_BYTES].decode("utf-8", "replace")
+    return text if len(body) <= _MOST_PRINTED_BYTES else f"{text}... (cut)"

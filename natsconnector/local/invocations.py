@@ -1,0 +1,182 @@
+"""Who is called, how many at once, and what becomes of the answers of asynchronous calls."""
+
+# Much of Twisted has no types yet.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from treq.client import HTTPClient
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
+
+from .functions import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
+
+MAX_RUNNING = 32
+MAX_WAITING = 4096
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+CALLBACK_TIMEOUT_S = 10.0
+
+_T = TypeVar("_T")
+
+
+class Limit:
+    """So many at once, and so many, of so many bytes in all, that wait for their turn."""
+
+    def __init__(
+        self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING, waiting_bytes: int = MAX_WAITING_BYTES
+    ) -> None:
+        self._turns = DeferredSemaphore(running)
+        self._max_waiting = waiting
+        self._free_bytes = waiting_bytes
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether one more could run now or wait."""
+        return self._turns.tokens > 0 or (
+            len(self._turns.waiting) < self._max_waiting and size_bytes <= self._free_bytes
+        )
+
+    async def run(self, work: Callable[[], Deferred[_T]], size_bytes: int) -> _T:
+        """Start `work` when its turn comes. For the caller to ask before: `has_room`."""
+        self._free_bytes -= size_bytes
+        try:
+            await self._turns.acquire()
+        finally:
+            self._free_bytes += size_bytes
+        try:
+            return await work()
+        finally:
+            self._turns.release()
+
+
+class Invocations:
+    """Calls of functions by name, at once or later.
+
+    Both ways have a limit of their own, so that a heap of asynchronous calls does not keep others waiting.
+
+    :ivar functions: by name; may be changed at any time.
+    :ivar counts: calls so far, by function name.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Reactor, functions: dict[str, Function], timeout_s: float) -> None:
+        self.functions = functions
+        self.counts: Counter[str] = Counter()
+        self.sync_limit = Limit()
+        self.async_limit = Limit()
+        self._reactor = reactor
+        self._processes = FunctionProcesses(reactor, timeout_s)
+        # One connection a callback: none is left over to be closed at the end.
+        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._http = HTTPClient(Agent(reactor, connectTimeout=CALLBACK_TIMEOUT_S), no_cookies)
+        self._under_way: set[Deferred[None]] = set()
+
+    def call(self, name: str, call: Call) -> Deferred[Answer]:
+        """Answer `call` with the function `name`, or `name.namespace`; 404 if there is none. Cancelling ends it."""
+        return Deferred.fromCoroutine(self.sync_limit.run(lambda: self._run(name, call), len(call.body)))
+
+    def call_later(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
+        """Call as `call` does, some time, and POST the answer to `callback_url` unless that is empty."""
+
+        def work() -> Deferred[None]:
+            return Deferred.fromCoroutine(self._call_and_call_back(name, call, call_id, callback_url))
+
+        self.track(Deferred.fromCoroutine(self.async_limit.run(work, len(call.body))))
+
+    def track(self, work: Deferred[None]) -> None:
+        """Have `close` wait for `work`, whose failures are logged."""
+        self._under_way.add(work)
+
+        def ended(result: Failure | None) -> None:
+            self._under_way.discard(work)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                self.log.failure("call failed", failure=result)
+
+        _ = work.addBoth(ended)
+
+    def close(self, grace_s: float) -> Deferred[None]:
+        """End what is under way within `grace_s`; what still runs then is killed. Fires when nothing is left."""
+        return Deferred.fromCoroutine(self._close(grace_s))
+
+    async def _close(self, grace_s: float) -> None:
+        # Cancelling the list, which its time-out does, cancels each of its members.
+        await DeferredList(list(self._under_way)).addTimeout(grace_s, self._reactor)
+        await self._processes.when_idle()
+
+    def _run(self, name: str, call: Call) -> Deferred[Answer]:
+        short_name, dot, namespace = name.rpartition(".")
+        if not dot:
+            short_name, namespace = name, DEFAULT_NAMESPACE
+        function = self.functions.get(short_name)
+        if function is None or function.namespace != namespace:
+            body = f"error finding function {short_name}.{namespace}: not found\n"
+            return succeed(Answer(HTTPStatus.NOT_FOUND, body.encode()))
+        self.counts[short_name] += 1
+        return self._processes.run(function, call)
+
+    async def _call_and_call_back(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
+        answer = await self._run(name, call)
+        self.log.info(
+            "async {function} -> {status} in {duration_s:.3f} s, {size_bytes} bytes, call {call_id}",
+            function=name,
+            status=int(answer.status),
+            duration_s=answer.duration_s,
+            size_bytes=len(answer.body),
+            call_id=call_id.decode("ascii", "backslashreplace"),
+        )
+        if callback_url:
+            await Deferred.fromCoroutine(self._call_back(name, answer, call_id, callback_url))
+
+    async def _call_back(self, name: str, answer: Answer, call_id: bytes, url: str) -> None:
+        headers = Headers(
+            {
+                b"Content-Type": [answer.content_type],
+                b"X-Call-Id": [call_id],
+                b"X-Function-Name": [name.encode()],
+                b"X-Function-Status": [b"%d" % answer.status],
+                b"X-Duration-Seconds": [b"%f" % answer.duration_s],
+            }
+        )
+        # Without userinfo and query: both may carry secrets.
+        parts = urlsplit(url)
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        try:
+            response = await self._http.request(
+                "POST",
+                url,
+                data=answer.body,
+                headers=headers,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            ).addTimeout(CALLBACK_TIMEOUT_S, self._reactor)
+        except CancelledError:
+            raise
+        except Exception as error:
+            # Whatever is wrong with the URL or its server concerns this callback only.
+            self.log.warn(
+                "callback of {function} to {place} failed: {error!r}", function=name, place=place, error=error
+            )
+            return
+        response.deliverBody(_Unread())
+        self.log.info("callback of {function} to {place} -> {status}", function=name, place=place, status=response.code)
+
+
+class _Unread(Protocol):
+    """Takes a body that nobody wants by closing the connection."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.loseConnection()

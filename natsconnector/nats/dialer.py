@@ -1,0 +1,182 @@
+"""Keeps one connection up, for ever, going round the servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from natsconnector.nats.backoff import Backoff
+from natsconnector.nats.errors import ClientClosed, ConnectFailed, ConnectionLost, NatsError
+from natsconnector.nats.protocol import Connection
+from natsconnector.nats.servers import Server, ServerPool
+
+#: A connection that ends sooner counts as a failed attempt: a server may let us in and drop us at once, for ever.
+SHORT_SESSION_S = 1.0
+
+
+class _Once(Factory):
+    noisy = False
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        return self._connection
+
+
+class Dialer:
+    """Tries the servers of the pool in turn, sleeping only when a whole round has failed.
+
+    No failure stops it: refused, no such host, silence, nonsense, a refused login are all "next server". ``began``
+    is called with each connection that is ready, ``ended`` with the error when it is gone.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        pool: ServerPool,
+        backoff: Backoff,
+        connect_timeout_s: float,
+        make_connection: Callable[[Server], Connection],
+        began: Callable[[Connection], None],
+        ended: Callable[[NatsError], None],
+    ) -> None:
+        self._reactor = reactor
+        self._pool = pool
+        self._backoff = backoff
+        self._connect_timeout_s = connect_timeout_s
+        self._make_connection = make_connection
+        self._began = began
+        self._ended = ended
+        #: Why we are not connected.
+        self.last_error: NatsError | None = None
+        self._stopping = False
+        # What is being waited for: at most one of these is set.
+        self._attempt: Deferred[None] | None = None
+        self._sleep: Deferred[None] | None = None
+        self._connection: Connection | None = None
+        self._away_since = 0.0
+        self._reported: list[str] = []
+        self._report_again_s = 0.0
+
+    def run(self) -> Deferred[None]:
+        """Begin; fires when stopped and everything is closed."""
+        return Deferred.fromCoroutine(self._run())
+
+    def stop(self) -> None:
+        """End whatever is going on. What can be sent within a second still is."""
+        self._stopping = True
+        if self._sleep is not None:
+            self._sleep.cancel()
+        elif self._attempt is not None:
+            self._attempt.cancel()
+        elif self._connection is not None:
+            self._connection.close(ClientClosed())
+
+    async def _run(self) -> None:
+        self._away_since = self._reactor.seconds()
+        while not self._stopping:
+            failures: dict[str, NatsError] = {}
+            for _ in range(len(self._pool)):
+                if self._stopping:
+                    return
+                server = self._pool.next()
+                error, lasted_s = await self._session(server)
+                if lasted_s >= SHORT_SESSION_S:
+                    self._backoff.reset()
+                    break
+                failures[server.name] = error
+            else:
+                await self._pause(failures)
+
+    async def _session(self, server: Server) -> tuple[NatsError, float]:
+        """One connection, from the attempt to its end: why it ended and how long it was ready."""
+        connection = self._make_connection(server)
+        self._attempt = Deferred.fromCoroutine(self._open(connection)).addTimeout(
+            self._connect_timeout_s, self._reactor, onTimeoutCancel=lambda _, __: self._too_slow(connection)
+        )
+        try:
+            await self._attempt
+        except Exception as error:
+            self._attempt = None
+            if connection.transport is not None:
+                connection.abort("given up")
+                await connection.when_lost()
+            self.last_error = _attempt_error(server, error)
+            return self.last_error, 0.0
+        self._attempt = None
+        self._connection = connection
+        began_s = self._reactor.seconds()
+        self._report_connected(connection)
+        self._began(connection)
+        lost = await connection.when_lost()
+        self._connection = None
+        self._away_since = self._reactor.seconds()
+        self.last_error = lost
+        if not self._stopping:
+            self._log.warn("connection to NATS {server} lost: {reason}", server=lost.server, reason=lost.reason)
+        self._ended(lost)
+        return lost, self._away_since - began_s
+
+    async def _open(self, connection: Connection) -> None:
+        endpoint = connection.server.endpoint(self._reactor, self._connect_timeout_s)
+        await endpoint.connect(_Once(connection))
+        await connection.when_ready()
+
+    def _too_slow(self, connection: Connection) -> NoReturn:
+        reason = f"timeout of {self._connect_timeout_s:g} s while waiting for {connection.awaiting}"
+        raise ConnectFailed(connection.server.name, reason)
+
+    async def _pause(self, failures: dict[str, NatsError]) -> None:
+        delay_s = self._backoff.next_s()
+        self._report_failures(failures, delay_s)
+        if self._stopping:
+            return
+        self._sleep = deferLater(self._reactor, delay_s, lambda: None)
+        try:
+            await self._sleep
+        except CancelledError:
+            pass
+        finally:
+            self._sleep = None
+
+    def _report_connected(self, connection: Connection) -> None:
+        self._reported = []
+        self._log.info(
+            "connected to NATS {server} (nats-server {version}, client id {client_id})",
+            server=connection.server.name,
+            version=connection.info.get("version"),
+            client_id=connection.info.get("client_id"),
+        )
+
+    def _report_failures(self, failures: dict[str, NatsError], delay_s: float) -> None:
+        """Say why nothing works: once, when it changes, and each time the outage has doubled."""
+        # That a connection was lost has been said already, also when it was a short one.
+        reasons = sorted(str(error) for error in failures.values() if not isinstance(error, ConnectionLost))
+        away_s = self._reactor.seconds() - self._away_since
+        if self._stopping or not reasons:
+            return
+        if reasons == self._reported and away_s < self._report_again_s:
+            return
+        self._reported = reasons
+        self._report_again_s = max(2 * away_s, 1.0)
+        self._log.warn(
+            "no NATS server for {away_s:.1f} s: {reasons}; trying again for ever, next in {delay_s:.1f} s",
+            away_s=away_s,
+            delay_s=delay_s,
+            reasons="; ".join(reasons),
+        )
+
+
+def _attempt_error(server: Server, error: Exception) -> NatsError:
+    if isinstance(error, NatsError):
+        return error
+    return ConnectFailed(server.name, str(error).rstrip(".") or type(error).__name__)

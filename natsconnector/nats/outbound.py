@@ -1,0 +1,47 @@
+"""Frames that wait to be sent."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from natsconnector.nats.errors import OutboundBufferFull
+
+
+class OutboundBuffer:
+    """Whole frames in order, for a connection that is away or does not read; limited in bytes.
+
+    Published messages outlive the connection. Control frames belong to the one they were meant for, and they are
+    not refused: losing a SUB or a PONG would do more harm than its few bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._frames: deque[tuple[int | None, bytes]] = deque()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add_message(self, frame: bytes, payload_size: int) -> None:
+        """Keep a published message; ``payload_size`` counts its headers too. Raises ``OutboundBufferFull``."""
+        if self.size + len(frame) > self._limit:
+            raise OutboundBufferFull(self._limit)
+        self._frames.append((payload_size, frame))
+        self.size += len(frame)
+
+    def add_control(self, frame: bytes) -> None:
+        """Keep any other frame."""
+        self._frames.append((None, frame))
+        self.size += len(frame)
+
+    def pop(self) -> bytes:
+        """The oldest frame."""
+        frame = self._frames.popleft()[1]
+        self.size -= len(frame)
+        return frame
+
+    def take_messages(self) -> list[tuple[int, bytes]]:
+        """Empty the buffer: the messages as (size, frame); control frames are dropped."""
+        frames, self._frames = self._frames, deque()
+        self.size = 0
+        return [(size, frame) for size, frame in frames if size is not None]

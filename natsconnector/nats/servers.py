@@ -1,0 +1,131 @@
+"""Where the servers are: their URLs and the pool a client goes round in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from natsconnector.nats.errors import BadServerUrl
+
+DEFAULT_PORT = 4222
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One address, and who to be there: user and password, or a token, or nobody."""
+
+    host: str
+    port: int
+    user: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """``host:port``, fit for logs."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def endpoint(self, reactor: Any, timeout_s: float) -> IStreamClientEndpoint:
+        """The way there. Addresses are not looked up, so that they cost no thread."""
+        kind: Any = HostnameEndpoint
+        if isIPAddress(self.host):
+            kind = TCP4ClientEndpoint
+        elif isIPv6Address(self.host):
+            kind = TCP6ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(reactor, self.host, self.port, timeout_s)
+        return endpoint
+
+
+def parse_server(url: str) -> Server:
+    """Read ``nats://[user[:password]@]host[:port]`` or ``host[:port]``; a user alone is a token.
+
+    Userinfo is percent-decoded. Raises ``BadServerUrl``.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator:
+        scheme, rest = "nats", scheme
+    if scheme.lower() != "nats":
+        raise BadServerUrl(f"the scheme of a NATS server URL is nats://, not {scheme[:20]!r}")
+    try:
+        parts = urlsplit(f"nats://{rest}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise BadServerUrl("a NATS server URL has a bad host or port") from None
+    if not host or any(character.isspace() for character in host):
+        raise BadServerUrl("a NATS server URL has no host")
+    if port == 0:
+        raise BadServerUrl("a NATS server URL has port 0")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise BadServerUrl("a NATS server URL ends after the port")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    if password is None:
+        return Server(host, port or DEFAULT_PORT, token=user)
+    return Server(host, port or DEFAULT_PORT, user=user or "", password=password)
+
+
+class ServerPool:
+    """All servers known: those configured, which stay, and those learned from INFO, which come and go.
+
+    It goes round for ever, so that whoever was tried last is last in turn again.
+    """
+
+    def __init__(self, urls: Sequence[str], random: Random, *, shuffle: bool = True) -> None:
+        self._random = random
+        servers = [parse_server(url) for url in ([urls] if isinstance(urls, str) else urls)]
+        if not servers:
+            raise BadServerUrl("no NATS server URL is given")
+        if shuffle:
+            random.shuffle(servers)
+        self._turn = list({_key(server): server for server in servers}.values())
+        self._explicit = {_key(server) for server in servers}
+
+    def __len__(self) -> int:
+        return len(self._turn)
+
+    @property
+    def names(self) -> list[str]:
+        """``host:port`` of all servers, the next one first."""
+        return [server.name for server in self._turn]
+
+    def next(self) -> Server:
+        """The server whose turn it is."""
+        server = self._turn.pop(0)
+        self._turn.append(server)
+        return server
+
+    def learn(self, connect_urls: object, current: Server) -> None:
+        """Take the addresses of an INFO: new ones come in, learned ones that are gone go, but not the current one.
+
+        The current server's credentials hold for the whole cluster. An empty or missing list says nothing.
+        """
+        if not isinstance(connect_urls, list):
+            return
+        learned: dict[tuple[str, int], Server] = {}
+        for url in connect_urls:
+            try:
+                server = parse_server(url)
+            except (BadServerUrl, AttributeError):
+                continue
+            address = (server.host, server.port, current.user, current.password, current.token)
+            learned[_key(server)] = Server(*address)
+        if not learned:
+            return
+        keep = self._explicit | learned.keys()
+        stay = [server for server in self._turn if _key(server) in keep and _key(server) != _key(current)]
+        known = {_key(server) for server in (*stay, current)}
+        new = [server for key, server in learned.items() if key not in known]
+        self._random.shuffle(new)
+        # When the current one is lost, all others are worth a try before it.
+        self._turn = [*stay, *new, current]
+
+
+def _key(server: Server) -> tuple[str, int]:
+    return server.host.lower(), server.port

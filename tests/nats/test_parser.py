@@ -1,0 +1,213 @@
+"""The parser: every frame, every cut, every fault."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.nats.errors import ProtocolViolation
+from natsconnector.nats.events import Event, Info, Msg, Ping, Pong
+from natsconnector.nats.parser import Parser
+from tests.nats import profile  # noqa: F401
+from tests.nats.corpus import BAD, GOOD
+
+
+def parse(chunks: list[bytes]) -> tuple[list[Event], bool]:
+    """All events of these chunks, and whether the parser failed."""
+    parser = Parser()
+    events: list[Event] = []
+    for chunk in chunks:
+        try:
+            events += parser.receive_data(chunk)
+        except ProtocolViolation as violation:
+            return events + violation.events, True
+    return events, False
+
+
+class ParserTests(SynchronousTestCase):
+    """Frames and their events."""
+
+    def test_whole(self) -> None:
+        """Each transcript gives its events."""
+        for data, events in GOOD:
+            self.assertEqual(parse([data]), (events, False), data)
+
+    def test_byte_by_byte(self) -> None:
+        """The same events come when every byte comes alone, and none comes before its frame is complete."""
+        for data, events in GOOD:
+            self.assertEqual(parse([bytes([byte]) for byte in data]), (events, False), data)
+            got, failed = parse([bytes([byte]) for byte in data[:-1]])
+            self.assertEqual((got, failed), (events[:-1], False), data)
+
+    def test_every_split(self) -> None:
+        """The same events come wherever the input is cut in two, empty pieces included."""
+        for data, events in GOOD:
+            for cut in range(len(data) + 1):
+                self.assertEqual(parse([data[:cut], b"", data[cut:]]), (events, False), (data, cut))
+
+    def test_one_stream(self) -> None:
+        """All transcripts in one piece, several times over, are all their events."""
+        data = b"".join(data for data, _ in GOOD)
+        events = [event for _, events in GOOD for event in events]
+        self.assertEqual(parse([data * 3]), (events * 3, False))
+
+    def test_violations(self) -> None:
+        """What is no frame is a violation, whole and byte by byte, after the events that came before it."""
+        for data in BAD:
+            self.assertEqual(parse([b"PING\r\n" + data]), ([Ping()], True), data[:80])
+            self.assertEqual(parse([bytes([byte]) for byte in b"PING\r\n" + data]), ([Ping()], True), data[:80])
+
+    def test_stays_failed(self) -> None:
+        """After a violation nothing is parsed any more, and old events do not come twice."""
+        parser = Parser()
+        first = self.assertRaises(ProtocolViolation, parser.receive_data, b"PONG\r\nnonsense\r\nPING\r\n")
+        self.assertEqual(first.events, [Pong()])
+        second = self.assertRaises(ProtocolViolation, parser.receive_data, b"PING\r\n")
+        self.assertEqual(second.events, [])
+        self.assertEqual(second.reason, first.reason)
+
+    def test_reason_shows_the_line(self) -> None:
+        """A violation says what came, shortened."""
+        violation = self.assertRaises(ProtocolViolation, Parser().receive_data, b"HTTP/1.1 400 " + b"x" * 500 + b"\n")
+        self.assertIn("HTTP/1.1 400", str(violation))
+        self.assertLess(len(str(violation)), 200)
+
+
+class LimitTests(SynchronousTestCase):
+    """What the parser holds in memory is bounded."""
+
+    def test_control_line(self) -> None:
+        """A line may be as long as the limit and no longer, and is not collected beyond it."""
+        line = b"MSG " + b"a" * 90 + b" 1 0"
+        good = line + b"\r\n\r\n"
+        self.assertEqual(Parser(max_control_line=len(line)).receive_data(good), [Msg("a" * 90, 1)])
+        for pieces in ([good], [line[:-1], line[-1:], b"\r\n"], [bytes([byte]) for byte in line]):
+            parser = Parser(max_control_line=len(line) - 1)
+            self.assertRaises(ProtocolViolation, lambda p=parser, c=pieces: [p.receive_data(x) for x in c])
+
+    def test_line_end_is_not_counted(self) -> None:
+        """A line of the exact limit passes also when it is cut before, in and after its line end."""
+        line = b"-ERR '" + b"x" * 50 + b"'\r\n"
+        for cut in range(len(line)):
+            parser = Parser(max_control_line=len(line) - 2)
+            self.assertEqual(len(parser.receive_data(line[:cut]) + parser.receive_data(line[cut:])), 1)
+
+    def test_garbage_is_not_collected(self) -> None:
+        """Bytes without any line end fail at the limit, not at the end of memory."""
+        parser = Parser()
+        taken = 0
+        with self.assertRaises(ProtocolViolation):
+            while taken < 1 << 20:
+                parser.receive_data(b"x" * 1000)
+                taken += 1000
+        self.assertLessEqual(taken, 66000)
+
+    def test_info_may_be_longer(self) -> None:
+        """INFO has a limit of its own, since it lists all servers of a cluster; whole or in pieces."""
+        fields = {"connect_urls": ["10.0.0.1:4222"] * 10000}
+        text = str(fields).replace("'", '"').encode()
+        self.assertGreater(len(text), 65536)
+        for verb in (b"INFO ", b"info\t"):
+            line = verb + text + b"\r\n"
+            self.assertEqual(Parser().receive_data(line), [Info(fields)])
+            parser = Parser()
+            events = [e for byte in line for e in parser.receive_data(bytes([byte]))]
+            self.assertEqual(events, [Info(fields)])
+            self.assertRaises(ProtocolViolation, Parser(max_info=len(line) - 3).receive_data, line)
+            self.assertRaises(ProtocolViolation, Parser(max_info=len(line) - 3).receive_data, line[:-2])
+
+    def test_payload_is_refused_before_it_comes(self) -> None:
+        """A message over the cap fails at its control line; one of exactly the cap does not."""
+        self.assertEqual(Parser(max_payload=3).receive_data(b"MSG a 1 3\r\nabc\r\n"), [Msg("a", 1, None, b"abc")])
+        self.assertRaises(ProtocolViolation, Parser(max_payload=3).receive_data, b"MSG a 1 4\r\n")
+        self.assertEqual(Parser().receive_data(b"MSG a 1 67108864\r\n"), [])
+
+    def test_linear_in_pieces(self) -> None:
+        """A payload in small pieces costs time in proportion to its size."""
+
+        def parse_s(size: int) -> float:
+            frame = b"MSG a 1 %d\r\n" % size + bytes(size) + b"\r\n"
+            parser = Parser()
+            begun = time.perf_counter()
+            events = [e for i in range(0, len(frame), 4096) for e in parser.receive_data(frame[i : i + 4096])]
+            self.assertEqual(len(events), 1)
+            return time.perf_counter() - begun
+
+        # 64 MiB re-joined at each of its 16384 pieces would copy half a terabyte: minutes, not seconds.
+        for size in (1 << 20, 8 << 20, 64 << 20):
+            self.assertLess(parse_s(size), 5.0, size)
+
+    def test_linear_in_messages(self) -> None:
+        """Many small messages in one piece: no copy of the rest for each of them."""
+        data = b"MSG a 1 0\r\n\r\n" * 100_000
+        begun = time.perf_counter()
+        self.assertEqual(len(Parser().receive_data(data)), 100_000)
+        self.assertLess(time.perf_counter() - begun, 5.0)
+
+
+class MsgTests(SynchronousTestCase):
+    """What a message tells about itself."""
+
+    def test_repr_hides_the_payload(self) -> None:
+        """A repr in a log shows no payload and no header."""
+        msg = Msg("a.b", 3, "r", b"secret", b"NATS/1.0\r\nToken: hidden\r\n\r\n")
+        self.assertEqual(repr(msg), "<Msg 'a.b' sid=3 reply='r' payload of 6 bytes>")
+
+    def test_equality(self) -> None:
+        """Messages are equal when all they carry is."""
+        self.assertEqual(Msg("a", 1, "r", b"x", b"h"), Msg("a", 1, "r", b"x", b"h"))
+        for other in (Msg("b", 1, "r", b"x"), Msg("a", 2, "r", b"x"), Msg("a", 1, None, b"x"), Msg("a", 1, "r", b"")):
+            self.assertNotEqual(Msg("a", 1, "r", b"x"), other)
+        self.assertNotEqual(Msg("a", 1, "r", b"x", b"h"), Msg("a", 1, "r", b"x"))
+        self.assertNotEqual(Msg("a", 1), "a")
+
+    def test_headers_are_read_from_the_block(self) -> None:
+        """The message offers what its header block says."""
+        msg = Msg("a", 1, None, b"", b"NATS/1.0 408 Request Timeout\r\nA: 1\r\n\r\n")
+        self.assertEqual((msg.status, msg.description, msg.header_error), (408, "Request Timeout", None))
+        self.assertEqual(list(msg.headers), [("A", "1")])
+
+    def test_no_headers(self) -> None:
+        """Without a block there are no headers, no status and no fault."""
+        msg = Msg("a", 1)
+        self.assertEqual((list(msg.headers), msg.status, msg.description, msg.header_error), ([], None, None, None))
+
+    def test_malformed_headers(self) -> None:
+        """A malformed block is a fault of the message, told in a sentence."""
+        msg = Msg("a", 1, None, b"hi", b"abcd")
+        self.assertEqual(msg.header_error, "malformed message headers: the first line is not NATS/1.0")
+        self.assertEqual((list(msg.headers), msg.status), ([], None))
+
+
+class PropertyTests(SynchronousTestCase):
+    """What holds for any input."""
+
+    @given(st.data())
+    def test_any_chunking(self, data: st.DataObject) -> None:
+        """Any chunking of any sequence of frames, with or without a fault at the end, gives the same."""
+        frames = data.draw(st.lists(st.sampled_from([frame for frame, _ in GOOD]), max_size=8))
+        tail = data.draw(st.sampled_from([b"", *BAD[:-2], b"MSG a 1 5\r\nab", b"INF"]))
+        stream = b"".join(frames) + tail
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+        bounds = [0, *cuts, len(stream)]
+        chunks = [stream[a:b] for a, b in pairwise(bounds)]
+        self.assertEqual(parse(chunks), parse([stream]))
+
+    @given(st.lists(st.binary(max_size=40), max_size=6))
+    def test_any_bytes(self, chunks: list[bytes]) -> None:
+        """No bytes raise anything but a violation, also out of the headers of what came through."""
+        for event in parse(chunks)[0]:
+            if isinstance(event, Msg):
+                _ = event.headers, event.status, event.header_error
+
+    @given(
+        st.lists(st.sampled_from([b"MSG", b"HMSG", b"INFO", b"a", b"1", b"0", b" ", b"\t", b"\r", b"\n", b"-1", b"{}"]))
+    )
+    def test_almost_frames(self, tokens: list[bytes]) -> None:
+        """The same for bytes that look like frames, and for any cut of them."""
+        stream = b"".join(tokens)
+        self.assertEqual(parse(tokens), parse([stream]))

@@ -1,0 +1,449 @@
+"""One connection: login, keep-alive, order, end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.nats.errors import (
+    AuthorizationError,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    NatsError,
+    OutboundBufferFull,
+    ServerError,
+)
+from natsconnector.nats.events import Msg
+from natsconnector.nats.outbound import OutboundBuffer
+from natsconnector.nats.protocol import CLOSE_TIMEOUT_S, Connection
+from natsconnector.nats.servers import Server, parse_server
+from natsconnector.nats.status import Statistics
+from tests.nats.fakes import FakeTransport, info
+
+
+class ConnectionTestCase(SynchronousTestCase):
+    """A connection whose other end is the test."""
+
+    def make(self, server: Server | None = None, limit: int = 1000) -> None:
+        """Connect."""
+        self.clock = MemoryReactorClock()
+        self.messages: list[Msg] = []
+        self.infos: list[dict[str, Any]] = []
+        self.errors: list[ServerError] = []
+        self.buffer = OutboundBuffer(limit)
+        self.statistics = Statistics()
+        self.connection = Connection(
+            self.clock,
+            server or Server("h", 4222),
+            "me",
+            buffer=self.buffer,
+            statistics=self.statistics,
+            ping_interval_s=10.0,
+            max_pings_out=2,
+            on_message=self.messages.append,
+            on_info=self.infos.append,
+            on_error=self.errors.append,
+        )
+        self.ready = self.connection.when_ready()
+        self.lost = self.connection.when_lost()
+        self.transport = FakeTransport(self.clock)
+        self.transport.protocol = self.connection
+        self.connection.makeConnection(self.transport)
+
+    def make_ready(self, limit: int = 1000) -> None:
+        """Connect and log in."""
+        self.make(limit=limit)
+        self.connection.dataReceived(info() + b"PONG\r\n")
+        self.successResultOf(self.ready)
+        self.transport.clear()
+
+    def heard(self) -> bytes:
+        """What was sent since the last time."""
+        data: bytes = self.transport.value()
+        self.transport.clear()
+        return data
+
+
+class LoginTests(ConnectionTestCase):
+    """From the socket to ready."""
+
+    def test_connect(self) -> None:
+        """S1: INFO is answered by exactly one CONNECT and one PING, with no field that is null."""
+        self.make()
+        self.assertTrue(self.transport.no_delay)
+        self.assertEqual(self.heard(), b"")
+        self.connection.dataReceived(info())
+        connect, ping, rest = self.heard().split(b"\r\n")
+        self.assertEqual((ping, rest), (b"PING", b""))
+        fields = json.loads(connect.removeprefix(b"CONNECT "))
+        self.assertEqual(
+            fields,
+            {
+                "verbose": False,
+                "pedantic": False,
+                "tls_required": False,
+                "name": "me",
+                "lang": "python-twisted",
+                "version": fields["version"],
+                "protocol": 1,
+                "headers": True,
+                "no_responders": True,
+                "echo": True,
+            },
+        )
+
+    def test_no_headers(self) -> None:
+        """No-responders answers are asked for only where there are headers; the server would refuse it."""
+        self.make()
+        self.connection.dataReceived(b"INFO {}\r\n")
+        fields = json.loads(self.heard().split(b"\r\n")[0].removeprefix(b"CONNECT "))
+        self.assertEqual((fields["headers"], fields["no_responders"]), (False, False))
+
+    def test_credentials(self) -> None:
+        """Credentials of the URL are sent whether the server asks for them or not."""
+        for url, expected in (
+            ("nats://me:p%40ss@h", {"user": "me", "pass": "p@ss"}),
+            ("nats://t0ken@h", {"auth_token": "t0ken"}),
+        ):
+            self.make(parse_server(url))
+            self.connection.dataReceived(info())
+            fields = json.loads(self.heard().split(b"\r\n")[0].removeprefix(b"CONNECT "))
+            self.assertEqual({k: fields[k] for k in ("user", "pass", "auth_token") if k in fields}, expected)
+
+    def test_ready(self) -> None:
+        """S2: ready at the PONG, not before, with or without +OK."""
+        for ok in (b"", b"+OK\r\n"):
+            self.make()
+            self.connection.dataReceived(info())
+            self.connection.dataReceived(ok + b"PONG\r")
+            self.assertNoResult(self.ready)
+            self.connection.dataReceived(b"\n")
+            self.successResultOf(self.ready)
+
+    def test_pong_before_info(self) -> None:
+        """A PONG nobody asked for is no login."""
+        self.make()
+        self.connection.dataReceived(b"PONG\r\n")
+        self.assertNoResult(self.ready)
+
+    def test_second_info(self) -> None:
+        """S3: a second INFO before the PONG is not answered by a second CONNECT, and replaces the first."""
+        self.make()
+        self.connection.dataReceived(info() + info(max_payload=10))
+        self.assertEqual(self.heard().count(b"CONNECT"), 1)
+        self.connection.dataReceived(b"PONG\r\n")
+        self.assertEqual(self.connection.info["max_payload"], 10)
+
+    def test_info_after_pong(self) -> None:
+        """The INFO in the same segment after the PONG counts already when ready is told."""
+        self.make()
+        limits: list[int] = []
+        self.ready.addCallback(lambda _: limits.append(self.connection.info["max_payload"]))
+        self.connection.dataReceived(info())
+        self.connection.dataReceived(b"PONG\r\n" + info(max_payload=10))
+        self.assertEqual(limits, [10])
+        self.assertEqual(self.infos, [])
+
+    def test_refused(self) -> None:
+        """S4: an -ERR before the PONG fails the login with its class, before CONNECT too, and closes at once."""
+        for before in (b"", info()):
+            self.make()
+            self.connection.dataReceived(before + b"-ERR 'Authorization Violation'\r\n")
+            self.assertTrue(self.transport.aborted)
+            self.clock.advance(0)
+            error = self.failureResultOf(self.ready, AuthorizationError).value
+            self.assertEqual(error.message, "Authorization Violation")
+            self.assertIn("Authorization Violation", self.successResultOf(self.lost).reason)
+
+    def test_info_and_err_in_one_segment(self) -> None:
+        """-ERR and the end right behind INFO: the reason is the -ERR's text."""
+        self.make()
+        self.connection.dataReceived(info() + b"-ERR 'maximum connections exceeded'\r\n")
+        self.clock.advance(0)
+        self.assertEqual(self.failureResultOf(self.ready, ServerError).value.message, "maximum connections exceeded")
+
+    def test_harmless_err_before_pong(self) -> None:
+        """An -ERR that refuses one operation does not fail the login."""
+        self.make()
+        self.connection.dataReceived(info() + b"-ERR 'maximum subscriptions exceeded'\r\nPONG\r\n")
+        self.successResultOf(self.ready)
+
+    def test_tls_required(self) -> None:
+        """A server that requires TLS is told nothing, no credentials above all."""
+        self.make(parse_server("nats://me:pw@h"))
+        self.connection.dataReceived(info(tls_required=True))
+        self.assertEqual(self.heard(), b"")
+        self.clock.advance(0)
+        self.assertIn("requires TLS", str(self.failureResultOf(self.ready, ConnectFailed).value))
+
+    def test_closed_before_info(self) -> None:
+        """The end before INFO says so."""
+        self.make()
+        self.connection.connectionLost()
+        error = self.failureResultOf(self.ready, ConnectFailed).value
+        self.assertEqual(str(error), "cannot connect to NATS h:4222: closed by the server while waiting for INFO")
+
+    def test_no_nats_there(self) -> None:
+        """Something that is no NATS server is named by what it said."""
+        self.make()
+        self.connection.dataReceived(b"HTTP/1.1 400 Bad Request\r\n")
+        self.assertTrue(self.transport.aborted)
+        self.clock.advance(0)
+        self.assertIn("HTTP/1.1 400 Bad Request", str(self.failureResultOf(self.ready, ConnectFailed).value))
+
+    def test_ping_before_ready(self) -> None:
+        """A PING is answered during the login too."""
+        self.make()
+        self.connection.dataReceived(b"PING\r\n")
+        self.assertEqual(self.heard(), b"PONG\r\n")
+
+
+class ReadyTests(ConnectionTestCase):
+    """What comes and goes on a connection that is ready."""
+
+    def test_split_ping(self) -> None:
+        """S6: a PING in two pieces is answered once."""
+        self.make_ready()
+        self.connection.dataReceived(b"PI")
+        self.connection.dataReceived(b"NG\r")
+        self.assertEqual(self.heard(), b"")
+        self.connection.dataReceived(b"\n")
+        self.assertEqual(self.heard(), b"PONG\r\n")
+
+    def test_pings_are_answered_in_order(self) -> None:
+        """S7: a ping comes after what was published, and each PONG answers the oldest."""
+        self.make_ready()
+        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        first, second = self.connection.ping(), self.connection.ping()
+        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPING\r\nPING\r\n")
+        self.connection.dataReceived(b"PONG\r\n")
+        self.successResultOf(first)
+        self.assertNoResult(second)
+        self.connection.dataReceived(b"PONG\r\nPONG\r\n")
+        self.successResultOf(second)
+
+    def test_cancelled_ping_keeps_its_place(self) -> None:
+        """A ping that is cancelled does not let the next one have its PONG."""
+        self.make_ready()
+        first, second = self.connection.ping(), self.connection.ping()
+        first.addErrback(lambda _: None)
+        first.cancel()
+        self.connection.dataReceived(b"PONG\r\n")
+        self.assertNoResult(second)
+        self.connection.dataReceived(b"PONG\r\n")
+        self.successResultOf(second)
+
+    def test_keep_alive(self) -> None:
+        """S17: silence is answered by a PING after each interval, and by the end after the third."""
+        self.make_ready()
+        for _ in range(2):
+            self.clock.advance(9.9)
+            self.assertEqual(self.heard(), b"")
+            self.clock.advance(0.1)
+            self.assertEqual(self.heard(), b"PING\r\n")
+        self.clock.advance(9.9)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(0.1)
+        self.assertTrue(self.transport.aborted)
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(self.lost).reason, "stale connection: 2 PINGs without an answer")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_answers_keep_it_alive(self) -> None:
+        """With its PONGs a connection lives; more PONGs than PINGs buy it no longer life."""
+        self.make_ready()
+        for _ in range(10):
+            self.clock.advance(10)
+            self.connection.dataReceived(b"PONG\r\nPONG\r\nPONG\r\n")
+        self.assertFalse(self.transport.aborted)
+        self.clock.pump([10, 10, 10])
+        self.assertTrue(self.transport.aborted)
+
+    def test_info(self) -> None:
+        """Every later INFO is told and replaces the one before."""
+        self.make_ready()
+        self.connection.dataReceived(info(max_payload=7))
+        self.assertEqual([fields["max_payload"] for fields in self.infos], [7])
+        self.assertEqual(self.connection.info["max_payload"], 7)
+        self.assertEqual(self.heard(), b"")
+
+    def test_unknown_err(self) -> None:
+        """S30: an -ERR nobody knows is told, and the connection lives on; if it ends then, that was the reason."""
+        self.make_ready()
+        self.connection.dataReceived(b"-ERR 'Something New'\r\n")
+        self.assertEqual([error.message for error in self.errors], ["Something New"])
+        self.assertFalse(self.transport.disconnecting or self.transport.aborted)
+        self.connection.connectionLost()
+        self.assertEqual(self.successResultOf(self.lost).reason, "NATS server: Something New")
+
+    def test_permissions_are_no_reason(self) -> None:
+        """A permissions violation is not the reason of an end that comes much later."""
+        self.make_ready()
+        self.connection.dataReceived(b"-ERR 'Permissions Violation for Publish to \"x\"'\r\n")
+        self.connection.connectionLost()
+        self.assertEqual(self.successResultOf(self.lost).reason, "closed by the server")
+
+    def test_violation(self) -> None:
+        """What came before a violation is taken, then the connection is given up."""
+        self.make_ready()
+        self.connection.dataReceived(b"MSG a 1 1\r\nx\r\nnonsense\r\nMSG a 1 1\r\ny\r\n")
+        self.assertEqual([msg.payload for msg in self.messages], [b"x"])
+        self.assertTrue(self.transport.aborted)
+        self.clock.advance(0)
+        self.assertIn("nonsense", self.successResultOf(self.lost).reason)
+
+    def test_nothing_after_the_end(self) -> None:
+        """S27: once its end is asked for, a connection says nothing more and sends nothing more."""
+        self.make_ready()
+        self.connection.abort("enough")
+        self.connection.dataReceived(b"MSG a 1 1\r\nx\r\nPING\r\n" + info())
+        self.connection.send(b"SUB a 1\r\n")
+        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.connection.resumeProducing()
+        self.assertEqual((self.messages, self.infos, self.heard()), ([], [], b""))
+        self.assertEqual(self.buffer.take_messages(), [(0, b"PUB a 0\r\n\r\n")])
+
+    def test_lost(self) -> None:
+        """The end fails every open ping, and every later one."""
+        self.make_ready()
+        pings = [self.connection.ping(), self.connection.ping()]
+        self.connection.connectionLost()
+        for ping in [*pings, self.connection.ping()]:
+            self.failureResultOf(ping, ConnectionLost)
+        self.successResultOf(self.connection.when_lost())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_statistics(self) -> None:
+        """All bytes are counted, in both directions."""
+        self.make()
+        data = info() + b"PONG\r\n"
+        self.connection.dataReceived(data)
+        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.assertEqual(self.statistics.in_bytes, len(data))
+        self.assertEqual(self.statistics.out_bytes, len(self.transport.value()))
+
+
+class BackPressureTests(ConnectionTestCase):
+    """A peer that does not read."""
+
+    def test_producer(self) -> None:
+        """The transport can pause us."""
+        self.make()
+        self.assertIs(self.transport.producer, self.connection)
+        self.assertTrue(self.transport.streaming)
+
+    def test_order(self) -> None:
+        """What waits goes out in order, PONG and PING included, before anything newer."""
+        self.make_ready()
+        self.connection.pauseProducing()
+        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.connection.dataReceived(b"PING\r\n")
+        self.connection.send(b"SUB b 1\r\n")
+        flushed = self.connection.ping()
+        self.connection.publish(b"PUB c 0\r\n\r\n", 0)
+        self.assertEqual(self.heard(), b"")
+        self.connection.resumeProducing()
+        self.connection.publish(b"PUB d 0\r\n\r\n", 0)
+        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPONG\r\nSUB b 1\r\nPING\r\nPUB c 0\r\n\r\nPUB d 0\r\n\r\n")
+        self.assertNoResult(flushed)
+
+    def test_one_pong_is_enough(self) -> None:
+        """PINGs of a peer that does not read fill no memory; each time it reads it gets an answer."""
+        self.make_ready()
+        for _ in range(2):
+            self.connection.pauseProducing()
+            self.connection.dataReceived(b"PING\r\n" * 1000)
+            self.connection.resumeProducing()
+            self.assertEqual(self.heard(), b"PONG\r\n")
+            self.connection.dataReceived(b"PING\r\n" * 2)
+            self.assertEqual(self.heard(), b"PONG\r\n" * 2)
+
+    def test_pause_in_the_middle(self) -> None:
+        """A transport that pauses us again while we send what waits gets whole frames, no more."""
+        self.make_ready()
+        self.connection.pauseProducing()
+        for name in (b"a", b"b", b"c"):
+            self.connection.publish(b"PUB %b 0\r\n\r\n" % name, 0)
+        write = self.transport.write
+
+        def write_and_pause(data: bytes) -> None:
+            write(data)
+            self.connection.pauseProducing()
+
+        self.patch(self.transport, "write", write_and_pause)
+        self.connection.resumeProducing()
+        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\n")
+        self.connection.resumeProducing()
+        self.assertEqual(self.heard(), b"PUB b 0\r\n\r\n")
+
+    def test_limit(self) -> None:
+        """Messages are refused at the limit, control frames are not; after sending there is room again."""
+        frame = b"PUB a 4\r\nabcd\r\n"
+        self.make_ready(limit=2 * len(frame))
+        self.connection.pauseProducing()
+        self.connection.publish(frame, 4)
+        self.connection.publish(frame, 4)
+        error = self.assertRaises(OutboundBufferFull, self.connection.publish, frame, 4)
+        self.assertEqual(error.limit, 2 * len(frame))
+        self.connection.send(b"SUB b 1\r\n")
+        self.connection.resumeProducing()
+        self.assertEqual(self.heard(), frame * 2 + b"SUB b 1\r\n")
+        self.connection.pauseProducing()
+        self.connection.publish(frame, 4)
+        self.assertEqual(self.buffer.size, len(frame))
+
+
+class CloseTests(ConnectionTestCase):
+    """The end we want."""
+
+    def test_close(self) -> None:
+        """What waits is sent, then the socket is closed; open pings get the error."""
+        self.make_ready()
+        self.connection.pauseProducing()
+        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        ping = self.connection.ping()
+        self.connection.close(ClientClosed())
+        self.failureResultOf(ping, ClientClosed)
+        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPING\r\n")
+        self.assertTrue(self.transport.disconnecting)
+        self.assertIsNone(self.transport.producer)
+        self.assertNoResult(self.lost)
+        self.connection.connectionLost()
+        self.successResultOf(self.lost)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_bounded(self) -> None:
+        """A peer that does not read cannot hold up the close."""
+        self.make_ready()
+        self.connection.close(ClientClosed())
+        self.connection.close(ClientClosed())
+        self.clock.advance(CLOSE_TIMEOUT_S - 0.1)
+        self.assertFalse(self.transport.aborted)
+        self.clock.advance(0.1)
+        self.clock.advance(0)
+        self.successResultOf(self.lost)
+
+    def test_close_in_the_middle_of_a_chunk(self) -> None:
+        """A message's callback may close; the rest of the chunk is dropped."""
+        self.make_ready()
+
+        def close(msg: Msg) -> None:
+            self.messages.append(msg)
+            self.connection.close(ClientClosed())
+
+        self.connection._on_message = close
+        self.connection.dataReceived(b"MSG a 1 1\r\nx\r\nMSG a 1 1\r\ny\r\nPING\r\n")
+        self.assertEqual([msg.payload for msg in self.messages], [b"x"])
+        self.assertEqual(self.heard(), b"")
+
+    def test_errors_are_nats_errors(self) -> None:
+        """Why a login has failed can be asked for later too."""
+        self.make()
+        self.connection.abort("enough")
+        self.clock.advance(0)
+        self.failureResultOf(self.ready, NatsError)
+        self.failureResultOf(self.connection.when_ready(), ConnectFailed)

@@ -1,0 +1,140 @@
+"""Tests of starting and stopping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.connector import Connector
+from natsconnector.dispatcher import Dispatcher, Limits
+from natsconnector.journal import Journal
+from natsconnector.nats import ClientClosed, FlushTimeout
+from natsconnector.outcome import Outcome, RetryPolicy
+from natsconnector.permissions import Permissions
+from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
+
+CALL = b'{"function": "f"}'
+
+
+class FakeClient:
+    """Writes down what it is asked to do."""
+
+    server = "nats.example:4222"
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.ready = True
+        self.became_ready: Deferred[None] = Deferred()
+        self.flushed: list[Deferred[None]] = []
+
+    def start(self) -> None:
+        self.order.append("start")
+
+    def when_ready(self) -> Deferred[None]:
+        return self.became_ready
+
+    def flush(self, timeout_s: float = 10.0) -> Deferred[None]:
+        self.order.append("flush")
+        return self.flushed.pop(0) if self.flushed else succeed(None)
+
+    def close(self) -> Deferred[None]:
+        self.order.append("close nats")
+        if not self.became_ready.called:
+            self.became_ready.errback(ClientClosed())
+        return succeed(None)
+
+
+class ConnectorTests(SynchronousTestCase):
+    """The service over fakes."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.order: list[str] = []
+        self.client = FakeClient(self.order)
+        self.source = FakeSource()
+        self.gateway = FakeGateway()
+        journal = Journal(self.clock)
+        self.patch(self.source, "stop_taking", self.noted("stop taking", self.source.stop_taking))
+        self.patch(self.gateway, "close", self.noted("close gateway", self.gateway.close))
+        self.dispatcher = Dispatcher(
+            self.gateway, self.clock, journal, limits=Limits(), retries=RetryPolicy(), permissions=Permissions()
+        )
+        self.connector = Connector(
+            self.clock,
+            self.client,  # type: ignore[arg-type]
+            self.source,
+            self.dispatcher,
+            self.gateway,
+            journal,
+            gateway_name="http://gw",
+            warnings=["beware"],
+            shutdown_timeout_s=10,
+        )
+
+    def noted(self, what: str, original: Any) -> Any:
+        def call() -> Any:
+            self.order.append(what)
+            return original()
+
+        return call
+
+    def ready_lines(self, logs: Any) -> int:
+        return sum(event["log_format"].startswith("natsconnector ready") for event in logs)
+
+    def test_ready(self) -> None:
+        """It says that it is ready when the server has the subscriptions, not before; and what to beware of."""
+        flushed: Deferred[None] = Deferred()
+        self.client.flushed = [fail(FlushTimeout(1)), flushed]
+        with capturedLogs() as logs:
+            self.connector.startService()
+            self.client.became_ready.callback(None)
+            self.assertEqual(self.ready_lines(logs), 0)
+            flushed.callback(None)
+            self.assertEqual(self.ready_lines(logs), 1)
+        self.assertIn("beware", [event.get("text") for event in logs if event["log_level"] is LogLevel.warn])
+
+    def test_stop_in_order(self) -> None:
+        """Take no more, work off, flush, close NATS, close the gateway; it ends when all of that is done."""
+        self.connector.startService()
+        delivery = FakeDelivery(CALL)
+        assert self.source.deliver is not None
+        self.source.deliver(delivery)
+        stopped = self.connector.stopService()
+        self.assertNoResult(stopped)
+        self.assertEqual(self.order, ["start", "stop taking"])
+        self.gateway.end(Outcome(200))
+        self.successResultOf(stopped)
+        self.assertEqual(len(delivery.answers), 1)
+        self.assertEqual(self.order, ["start", "stop taking", "flush", "close nats", "close gateway"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_is_bounded(self) -> None:
+        """A call that hangs, or a source that does, ends with the shutdown time."""
+        for hangs in ("call", "source"):
+            self.setUp()
+            self.connector.startService()
+            assert self.source.deliver is not None
+            delivery = FakeDelivery(CALL)
+            if hangs == "call":
+                self.source.deliver(delivery)
+            else:
+                self.patch(self.source, "stop_taking", Deferred)
+            stopped = self.connector.stopService()
+            self.clock.advance(9.9)
+            self.assertNoResult(stopped)
+            self.clock.advance(0.1)
+            self.successResultOf(stopped)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            if hangs == "call":
+                self.assertEqual(delivery.answers[0][1]["Nats-Service-Error-Code"], "503")
+
+    def test_stop_without_nats(self) -> None:
+        """Stopped before it was ever connected, it has nothing to flush and leaves nothing behind."""
+        self.client.ready = False
+        self.connector.startService()
+        self.successResultOf(self.connector.stopService())
+        self.assertEqual(self.order, ["start", "stop taking", "close nats", "close gateway"])

@@ -1,0 +1,300 @@
+"""Tests of dispatching and settling."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from natsconnector.calls import FunctionCall
+from natsconnector.dispatcher import Dispatcher, Limits
+from natsconnector.interfaces import AnswerNotSent, IDelivery, IGateway, ISource
+from natsconnector.journal import Journal
+from natsconnector.outcome import Outcome, RetryPolicy, failed
+from natsconnector.permissions import Permissions
+from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
+
+OK = Outcome(200, b"done")
+REFUSED = failed(502, "the gateway is unreachable", not_executed=True)
+
+
+def message(function: str = "figlet", **more: Any) -> FakeDelivery:
+    return FakeDelivery(json.dumps({"function": function}).encode(), **more)
+
+
+class DispatcherCase(SynchronousTestCase):
+    """A dispatcher over a fake gateway and a clock."""
+
+    def dispatcher(self, *, limits: Limits | None = None, gateway: Any = None, **policy: Any) -> Dispatcher:
+        self.clock = Clock()
+        self.gateway = FakeGateway()
+        self.journal = Journal(self.clock)
+        return Dispatcher(
+            gateway or self.gateway,
+            self.clock,
+            self.journal,
+            limits=limits or Limits(inflight=2, pending_messages=3),
+            retries=RetryPolicy(wait_s=1, backoff="exponential", **policy),
+            permissions=Permissions(functions=["figlet", "cat", "f*"]),
+        )
+
+    def assertAnswered(self, delivery: FakeDelivery, code: int, text: str = "") -> None:
+        """``delivery`` has one answer, an error of this code that says ``text``."""
+        self.assertEqual(len(delivery.answers), 1)
+        _, headers = delivery.answers[0]
+        self.assertEqual(headers["Nats-Service-Error-Code"], str(code))
+        self.assertIn(text, headers["Nats-Service-Error"])
+
+
+class FakesTests(SynchronousTestCase):
+    """The public fakes stand for the real ones."""
+
+    def test_interfaces(self) -> None:
+        """Each provides its interface."""
+        verifyObject(IDelivery, FakeDelivery())
+        verifyObject(ISource, FakeSource())
+        verifyObject(IGateway, FakeGateway())
+
+
+class CallingTests(DispatcherCase):
+    """From message to call to answer."""
+
+    def test_call_and_answer(self) -> None:
+        """A message is called once and answered once."""
+        dispatcher, delivery = self.dispatcher(), message(headers=[("X-Call-Id", "mine")])
+        dispatcher.dispatch(delivery)
+        self.assertEqual(self.gateway.calls, [FunctionCall("figlet", call_id="mine")])
+        self.assertEqual(delivery.answers, [])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers, [(b"done", {"X-Function-Status": "200", "X-Call-Id": "mine"})])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_call_ids_differ(self) -> None:
+        """Without a publisher's id each message gets one of its own."""
+        dispatcher = self.dispatcher()
+        for _ in range(2):
+            dispatcher.dispatch(message())
+        first, second = (call.call_id for call in self.gateway.calls)
+        self.assertTrue(first and second and first != second)
+
+    def test_no_answer_wanted(self) -> None:
+        """Nothing is sent where nobody asked."""
+        dispatcher, delivery = self.dispatcher(), message(wants_answer=False)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers, [])
+
+    def test_refused_messages(self) -> None:
+        """What is no call, or not allowed, is answered and never reaches the gateway."""
+        dispatcher = self.dispatcher()
+        for delivery, code, text in [
+            (FakeDelivery(b"not json"), 400, "not JSON"),
+            (message("../system/functions"), 400, "no function name"),
+            (message("secret"), 403, "--allow-function"),
+            (message(headers=[("X-Call-Id", "a b")]), 400, "X-Call-Id"),
+            (message(header_error="a line without a colon"), 400, "a line without a colon"),
+        ]:
+            dispatcher.dispatch(delivery)
+            self.assertAnswered(delivery, code, text)
+        self.assertEqual(self.gateway.calls, [])
+        self.assertEqual(self.journal.failed, {400: 4, 403: 1})
+
+    def test_answer_too_large(self) -> None:
+        """An answer that NATS would not take becomes a 413; the call is not repeated."""
+        dispatcher, delivery = self.dispatcher(codes=frozenset({413})), message(max_answer_bytes=100)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(Outcome(200, b"x" * 101))
+        self.assertAnswered(delivery, 413, "101 bytes")
+        self.clock.advance(100)
+        self.assertEqual(len(self.gateway.calls), 1)
+
+    def test_answer_not_sent(self) -> None:
+        """An answer that cannot be sent is counted, and the next message is served."""
+        dispatcher, delivery = self.dispatcher(), message()
+
+        def answer(*_: object) -> None:
+            raise AnswerNotSent("not connected")
+
+        self.patch(delivery, "answer", answer)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(OK)
+        self.assertEqual(self.journal.answers_lost, 1)
+        after = message()
+        dispatcher.dispatch(after)
+        self.gateway.end(OK)
+        self.assertEqual(len(after.answers), 1)
+
+    def test_defect(self) -> None:
+        """A defect of ours costs one message its result, not its answer, and no slot."""
+
+        @implementer(IGateway)
+        class Broken(FakeGateway):
+            def call(self, call: FunctionCall) -> Deferred[Outcome]:
+                ended: Deferred[Outcome] = Deferred()
+                ended.errback(ZeroDivisionError())
+                return ended
+
+        dispatcher, delivery = self.dispatcher(gateway=Broken()), message()
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(dispatcher.inflight, 0)
+
+
+class LimitsTests(DispatcherCase):
+    """In flight, backlog, overload."""
+
+    def test_slots_and_backlog(self) -> None:
+        """Calls beyond the limit wait, in order, and each freed slot takes the next."""
+        dispatcher = self.dispatcher()
+        for name in ("f1", "f2", "f3", "f4"):
+            dispatcher.dispatch(message(name))
+        self.assertEqual([call.function for call in self.gateway.calls], ["f1", "f2"])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (2, 2))
+        self.gateway.end(OK)
+        self.assertEqual([call.function for call in self.gateway.calls], ["f1", "f2", "f3"])
+
+    def test_overload(self) -> None:
+        """What exceeds the backlog is answered 503, with one line when it begins and one when it is over."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=2))
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            lines.append(event["log_format"])
+
+        self.patch(Journal, "_log", Logger(observer=observer))
+        deliveries = [message() for _ in range(5)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 503, "overloaded")
+        self.assertEqual(sum(line.startswith("overloaded") for line in lines), 1)
+        for _ in range(3):
+            self.gateway.end(OK)
+        self.assertEqual(sum(line.startswith("no longer overloaded") for line in lines), 1)
+        for delivery in deliveries[:3]:
+            self.assertEqual(delivery.answers[0][0], b"done")
+
+    def test_backlog_bytes(self) -> None:
+        """The backlog is bounded in bytes too; a free slot takes a message of any size."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=9, pending_bytes=60))
+        deliveries = [message("f" * 30) for _ in range(3)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 1])
+        for _ in range(2):
+            self.gateway.end(OK)
+        dispatcher.dispatch(message("f" * 100))
+        self.assertEqual(dispatcher.inflight, 1)
+
+    def test_max_wait(self) -> None:
+        """A message too old for its asker is not called any more."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, max_wait_s=5))
+        old, young = message("f1"), message("f2")
+        dispatcher.dispatch(message("f0"))
+        dispatcher.dispatch(old)
+        self.clock.advance(4)
+        dispatcher.dispatch(young)
+        self.clock.advance(2)
+        self.gateway.end(OK)
+        self.assertAnswered(old, 503, "waited 6.0 s")
+        self.assertEqual([call.function for call in self.gateway.calls], ["f0", "f2"])
+
+    def test_outcomes_at_once(self) -> None:
+        """A long backlog whose calls end at once does not grow the stack."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        deliveries = [message() for _ in range(5000)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.gateway.outcomes = [OK] * 5000
+        self.gateway.end(OK)
+        self.assertTrue(all(len(delivery.answers) == 1 for delivery in deliveries))
+
+
+class RetryTests(DispatcherCase):
+    """Another attempt."""
+
+    def test_retry_succeeds(self) -> None:
+        """The same call, with the same id, after the wait; the slot is free meanwhile."""
+        dispatcher, delivery = self.dispatcher(limits=Limits(inflight=1)), message()
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 1, []))
+        self.clock.advance(0.9)
+        self.assertEqual(len(self.gateway.calls), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(self.gateway.calls[0], self.gateway.calls[1])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers[0][0], b"done")
+        self.assertEqual(self.journal.retries, 1)
+
+    def test_attempts_used_up(self) -> None:
+        """After the last attempt its outcome stands."""
+        dispatcher, delivery = self.dispatcher(), message()
+        self.gateway.outcomes = [REFUSED, Outcome(429), Outcome(503, b"busy")]
+        dispatcher.dispatch(delivery)
+        self.clock.pump([1, 2, 100])
+        self.assertEqual(len(self.gateway.calls), 3)
+        self.assertAnswered(delivery, 503, "figlet answered 503")
+        self.assertEqual(delivery.answers[0][0], b"busy")
+        self.assertEqual(dispatcher.pending, 0)
+
+    def test_waiting_retries_fill_the_backlog(self) -> None:
+        """Messages between two attempts count as pending: retries are bounded."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=2))
+        self.gateway.outcomes = [REFUSED, REFUSED]
+        deliveries = [message() for _ in range(4)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        # Two wait for their second attempt, the third has the slot; the backlog has no room for the fourth.
+        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 0, 1])
+
+
+class StoppingTests(DispatcherCase):
+    """The end."""
+
+    def test_when_idle(self) -> None:
+        """Idle is when everything is settled, retries included."""
+        dispatcher = self.dispatcher()
+        self.successResultOf(dispatcher.when_idle())
+        dispatcher.dispatch(message())
+        idle = dispatcher.when_idle()
+        self.gateway.end(REFUSED)
+        self.assertNoResult(idle)
+        self.clock.advance(1)
+        self.gateway.end(OK)
+        self.successResultOf(idle)
+
+    def test_when_idle_cancelled(self) -> None:
+        """A waiter that went away is not told."""
+        dispatcher = self.dispatcher()
+        dispatcher.dispatch(message())
+        idle = dispatcher.when_idle()
+        idle.addErrback(lambda _: None)
+        idle.cancel()
+        self.gateway.end(OK)
+
+    def test_give_up(self) -> None:
+        """Calls in flight, backlog, waiting retries and late messages: each is answered 503, once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        retrying, calling, waiting, late = (message(f"f{n}") for n in range(4))
+        dispatcher.dispatch(retrying)
+        self.gateway.end(REFUSED)
+        dispatcher.dispatch(calling)
+        dispatcher.dispatch(waiting)
+        dispatcher.give_up()
+        dispatcher.dispatch(late)
+        for delivery in (retrying, calling, waiting, late):
+            self.assertAnswered(delivery, 503)
+        self.successResultOf(dispatcher.when_idle())
+        self.journal.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        dispatcher.give_up()
+        self.assertEqual(len(calling.answers), 1)

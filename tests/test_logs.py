@@ -1,0 +1,91 @@
+"""Tests of log lines."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.logs import Repetitions, observer
+
+
+class ObserverTests(SynchronousTestCase):
+    """What is written."""
+
+    def logger(self, log_format: str, level: str = "info") -> tuple[Logger, io.StringIO]:
+        stream = io.StringIO()
+        return Logger(namespace="ns", observer=observer(stream, log_format, level)), stream
+
+    def test_json(self) -> None:
+        """One object a line, with the rendered text and the fields."""
+        log, stream = self.logger("json")
+        log.info("answered {status}", status=200, function="figlet")
+        entry = json.loads(stream.getvalue())
+        self.assertRegex(entry.pop("time"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+        self.assertEqual(
+            entry,
+            {"level": "info", "logger": "ns", "message": "answered 200", "status": 200, "function": "figlet"},
+        )
+
+    def test_json_failure(self) -> None:
+        """A failure has its traceback, in the same line."""
+        log, stream = self.logger("json")
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            log.failure("a defect")
+        entry = json.loads(stream.getvalue())
+        self.assertEqual((entry["level"], entry["message"]), ("critical", "a defect"))
+        self.assertIn("ZeroDivisionError", entry["traceback"])
+
+    def test_console(self) -> None:
+        """Time, level, text; what a peer wrote cannot make a line of its own, braces are no placeholders."""
+        log, stream = self.logger("console")
+        log.warn("said {text}", text="a\n2026 info forged\r{b}")
+        lines = stream.getvalue().splitlines()
+        self.assertRegex(lines[0], r"Z warn  \[ns\] said a$")
+        self.assertTrue(lines[1].startswith("    2026"))
+        self.assertIn("{b}", lines[1])
+
+    def test_level(self) -> None:
+        """What is less important than the level is left out."""
+        log, stream = self.logger("console", "warn")
+        log.info("x")
+        self.assertEqual(stream.getvalue(), "")
+        log.error("y")
+        self.assertIn("error", stream.getvalue())
+
+
+class RepetitionsTests(SynchronousTestCase):
+    """What repeats itself."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.said: list[tuple[object, int]] = []
+        self.repetitions = Repetitions(self.clock, lambda kind, again: self.said.append((kind, again)), 10)
+
+    def test_first_then_counted(self) -> None:
+        """The first is said at once, the others as a number; then it is new again."""
+        self.assertEqual([self.repetitions.is_first("a") for _ in range(3)], [True, False, False])
+        self.assertTrue(self.repetitions.is_first("b"))
+        self.clock.advance(10)
+        self.assertEqual(self.said, [("a", 2)])
+        self.assertTrue(self.repetitions.is_first("a"))
+
+    def test_bounded(self) -> None:
+        """Any number of kinds takes bounded room, and none is lost."""
+        first = sum(self.repetitions.is_first(n) for n in range(1000))
+        self.repetitions.finish()
+        self.assertLess(first, 300)
+        self.assertEqual(first + sum(again for _, again in self.said), 1000)
+
+    def test_finish(self) -> None:
+        """At the end the counts are said and nothing keeps running."""
+        self.repetitions.is_first("a")
+        self.repetitions.is_first("a")
+        self.repetitions.finish()
+        self.assertEqual(self.said, [("a", 1)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,0 +1,10 @@
+"""Makes ``natsconnector`` a subcommand of twistd and twist."""
+
+from twisted.application.service import ServiceMaker
+
+natsconnector = ServiceMaker(
+    "natsconnector",
+    "natsconnector.service",
+    "Trigger OpenFaaS functions from NATS messages",
+    "natsconnector",
+)
