@@ -189,6 +189,7 @@ class NatsClient:
         if size > self._max_payload:
             raise MaxPayloadExceeded(size, self._max_payload)
         if self._connection is None:
+            self._buffer.check_room(frame)
             self._buffer.add_message(frame, size)
         else:
             if header_block and not self._info.get("headers"):
@@ -283,7 +284,7 @@ class NatsClient:
             if size > self._max_payload or (frame.startswith(b"HPUB") and not self._info.get("headers")):
                 dropped += 1
             else:
-                connection.publish(frame, size)
+                connection.forward(frame, size)
         if dropped:
             self._log.error(
                 "{dropped} messages published while NATS was away are dropped: {server} does not take their size"

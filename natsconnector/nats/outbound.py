@@ -22,10 +22,13 @@ class OutboundBuffer:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def add_message(self, frame: bytes, payload_size: int) -> None:
-        """Keep a published message; ``payload_size`` counts its headers too. Raises ``OutboundBufferFull``."""
+    def check_room(self, frame: bytes) -> None:
+        """Raise ``OutboundBufferFull`` if this frame would go beyond the limit."""
         if self.size + len(frame) > self._limit:
             raise OutboundBufferFull(self._limit)
+
+    def add_message(self, frame: bytes, payload_size: int) -> None:
+        """Keep a published message, whether there is room or not; ``payload_size`` counts its headers too."""
         self._frames.append((payload_size, frame))
         self.size += len(frame)
 

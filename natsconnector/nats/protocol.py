@@ -100,6 +100,12 @@ class Connection(Protocol):
     def publish(self, frame: bytes, payload_size: int) -> None:
         """Send a message after everything before it. Raises ``OutboundBufferFull``."""
         if self._paused or self._closing:
+            self._buffer.check_room(frame)
+        self.forward(frame, payload_size)
+
+    def forward(self, frame: bytes, payload_size: int) -> None:
+        """Send a message that has waited already, and is not to be refused now."""
+        if self._paused or self._closing:
             self._buffer.add_message(frame, payload_size)
         else:
             self._write(frame)

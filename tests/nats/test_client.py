@@ -323,6 +323,31 @@ class PublishTests(SynchronousTestCase):
         world.clock.advance(1)
         self.assertEqual(world.peer().log_in(), b"SUB b 1\r\nPUB a 1\r\n1\r\nPUB a 1\r\n2\r\nPING\r\n")
 
+    def test_paused_right_at_the_start(self) -> None:
+        """A new connection that is paused by the subscriptions already loses nothing of what has waited."""
+        frame = b"PUB a 1\r\n1\r\n"
+        world = World(max_buffered_bytes=2 * len(frame))
+        for subject in ("b", "c"):
+            world.client.subscribe(subject, print)
+        for payload in (b"1", b"2"):
+            world.client.publish("a", payload)
+        world.client.start()
+        peer = world.peer()
+        write = peer.transport.write
+
+        def write_and_pause(data: bytes) -> None:
+            write(data)
+            if data.startswith(b"SUB"):
+                peer.transport.protocol._wrappedProtocol.pauseProducing()
+
+        self.patch(peer.transport, "write", write_and_pause)
+        self.assertEqual(peer.log_in(), b"SUB b 1\r\n")
+        self.assertTrue(world.client.ready)
+        self.assertRaises(OutboundBufferFull, world.client.publish, "a", b"3")
+        peer.transport.protocol._wrappedProtocol.resumeProducing()
+        peer.transport.protocol._wrappedProtocol.resumeProducing()
+        self.assertEqual(peer.heard(), b"SUB c 2\r\nPUB a 1\r\n1\r\nPUB a 1\r\n2\r\nPING\r\n")
+
     def test_never_half_a_frame(self) -> None:
         """S18: what was given to a connection that broke is not sent again, whole or in part."""
         world = World()
@@ -842,12 +867,14 @@ class CloseTests(SynchronousTestCase):
         self.close(World())
 
     def test_connecting(self) -> None:
-        """The attempt is given up."""
-        world = World()
-        world.client.start()
-        connector = world.peer().connector
-        self.close(world)
-        self.assertTrue(connector.stoppedConnecting)
+        """The attempt is given up, and no other server is tried."""
+        for urls in (["10.0.0.1"], ["10.0.0.1", "10.0.0.2"]):
+            world = World(*urls)
+            world.client.start()
+            connector = world.peer().connector
+            self.close(world)
+            self.assertTrue(connector.stoppedConnecting)
+            self.assertEqual(world.attempts, 1)
 
     def test_in_the_login(self) -> None:
         """Before INFO and after it the socket is closed."""

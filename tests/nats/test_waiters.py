@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats.waiters import Waiters
@@ -24,11 +24,18 @@ class WaitersTests(SynchronousTestCase):
 
     def test_cancel(self) -> None:
         """Who is cancelled, before or by another one's outcome, is left out."""
-        for end in (lambda w: w.fire(5), lambda w: w.fail(ZeroDivisionError())):
+        for failing in (False, True):
             waiters: Waiters[int] = Waiters()
             before, first, second = waiters.wait(), waiters.wait(), waiters.wait()
             before.cancel()
-            first.addBoth(lambda _, other=second: other.cancel())
-            end(waiters)
             self.failureResultOf(before, CancelledError)
+            first.addBoth(self.cancel, second)
+            if failing:
+                waiters.fail(ZeroDivisionError())
+            else:
+                waiters.fire(5)
             self.failureResultOf(second, CancelledError)
+
+    def cancel(self, _: object, other: Deferred[int]) -> None:
+        """As a callback: cancel another one."""
+        other.cancel()
