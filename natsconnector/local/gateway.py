@@ -1,8 +1,5 @@
 """A gateway for trying things out: OpenFaaS's paths on a local port, functions as local processes."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from typing import cast
@@ -82,10 +79,11 @@ class LocalGateway:
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
-        await self._invocations.close(STOP_GRACE_S)
+        await self._invocations.finish(STOP_GRACE_S)
         await self._connections.close(self._reactor)
         # Until their connections were closed, clients could still send calls.
-        await self._invocations.close(0)
+        await self._invocations.finish(0)
+        await self._invocations.when_idle()
 
 
 class _Site(Site):

@@ -1,8 +1,5 @@
 """Who is called, how many at once, and what becomes of the answers of asynchronous calls."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from collections import Counter
@@ -96,7 +93,7 @@ class Invocations:
         self.track(Deferred.fromCoroutine(self.async_limit.run(work, len(call.body))))
 
     def track(self, work: Deferred[None]) -> None:
-        """Have `close` wait for `work`, whose failures are logged."""
+        """Have `finish` wait for `work`, whose failures are logged."""
         self._under_way.add(work)
 
         def ended(result: Failure | None) -> None:
@@ -104,16 +101,17 @@ class Invocations:
             if isinstance(result, Failure) and not result.check(CancelledError):
                 self.log.failure("call failed", failure=result)
 
-        _ = work.addBoth(ended)
+        work.addBoth(ended)
 
-    def close(self, grace_s: float) -> Deferred[None]:
-        """End what is under way within `grace_s`; what still runs then is killed. Fires when nothing is left."""
-        return Deferred.fromCoroutine(self._close(grace_s))
-
-    async def _close(self, grace_s: float) -> None:
+    def finish(self, grace_s: float) -> Deferred[None]:
+        """Fires when the calls that are under way now are done; those that are not within `grace_s` are cancelled."""
         # Cancelling the list, which its time-out does, cancels each of its members.
-        await DeferredList(list(self._under_way)).addTimeout(grace_s, self._reactor)
-        await self._processes.when_idle()
+        under_way = DeferredList(list(self._under_way))
+        return under_way.addTimeout(grace_s, self._reactor).addCallback(lambda _: None)
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when the processes of calls, also of cancelled ones, are gone."""
+        return self._processes.when_idle()
 
     def _run(self, name: str, call: Call) -> Deferred[Answer]:
         short_name, dot, namespace = name.rpartition(".")

@@ -1,8 +1,5 @@
 """The paths of an OpenFaaS gateway, as twisted.web Resources over `Invocations`."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import hmac
@@ -115,7 +112,7 @@ class _SyncCall(_FunctionRoute):
             return _text(request, HTTPStatus.TOO_MANY_REQUESTS, "too many calls\n")
         work = Deferred.fromCoroutine(self._answer(request, name, call))
         # The notice of a request also comes as a failure, when the client has left: its process is no longer needed.
-        _ = request.notifyFinish().addErrback(lambda _: work.cancel())
+        request.notifyFinish().addErrback(lambda _: work.cancel())
         self._invocations.track(work)
         return NOT_DONE_YET
 

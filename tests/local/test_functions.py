@@ -1,8 +1,5 @@
 """Functions as processes."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import os

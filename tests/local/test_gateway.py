@@ -1,8 +1,5 @@
 """The local gateway over real sockets, its functions as real processes."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import json
@@ -15,10 +12,10 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -60,7 +57,8 @@ class CallbackServer(Resource):
 class GatewayTests(TestCase):
     timeout = 30
     credentials: tuple[str, str] | None = None
-    function_timeout_s = 20.0
+    # Longer than a test may take: no test passes because its function was given up.
+    function_timeout_s = 60.0
 
     async def setUp(self) -> None:  # type: ignore[override]
         # Before the reactor runs no SIGCHLD is heard of, and a process that is killed at once ends unnoticed.
@@ -211,7 +209,7 @@ class SyncCallTests(GatewayTests):
         await running
         answering.cancel()
         await gone
-        await self.gateway._invocations._processes.when_idle()
+        await self.gateway._invocations.when_idle()
         await self.assertFailure(answering, Exception)
 
     async def test_too_large(self) -> None:
@@ -254,7 +252,7 @@ class SyncCallTests(GatewayTests):
                     first.callback(result)
                 return result
 
-            _ = answer.addCallback(arrived)
+            answer.addCallback(arrived)
         return first
 
     async def test_log(self) -> None:
@@ -262,6 +260,25 @@ class SyncCallTests(GatewayTests):
         logged = self.when_logged("/function/cat")
         await self.request("POST", "/function/cat/x?token=secret", b"12345")
         self.assertRegex(await logged, r"\APOST /function/cat/x -> 200 in \d\.\d{3} s, 5 bytes\Z")
+
+
+class LimitTests(SynchronousTestCase):
+    def test_room(self) -> None:
+        """What is to wait must fit in number and in bytes; what runs, or has run, takes no room."""
+        limit = Limit(running=1, waiting=2, waiting_bytes=10)
+        works: list[Deferred[None]] = [Deferred(), Deferred()]
+        self.assertTrue(limit.has_room(11))
+        running = Deferred.fromCoroutine(limit.run(lambda: works[0], 11))
+        self.assertFalse(limit.has_room(11))
+        self.assertTrue(limit.has_room(10))
+        waiting = Deferred.fromCoroutine(limit.run(lambda: works[1], 6))
+        self.assertFalse(limit.has_room(5))
+        self.assertTrue(limit.has_room(4))
+        works[0].callback(None)
+        self.successResultOf(running)
+        self.assertTrue(limit.has_room(10))
+        works[1].callback(None)
+        self.successResultOf(waiting)
 
 
 class SlowFunctionTests(GatewayTests):
@@ -437,7 +454,8 @@ class CredentialsTests(GatewayTests):
 
 class StopTests(GatewayTests):
     async def test_idle_connections(self) -> None:
-        """Connections that clients keep are closed, and no more are taken."""
+        """Connections that clients keep are closed, without force, and no more are taken."""
+        self.patch(gateway_module._Connections, "_abort", self.fail)
         pool = HTTPConnectionPool(reactor)
         self.addCleanup(pool.closeCachedConnections)
         self.http = HTTPClient(Agent(reactor, pool=pool))
@@ -446,6 +464,39 @@ class StopTests(GatewayTests):
         await self.gateway.stop()
         self.assertEqual(self.gateway._connections.protocols, {})
         await self.assertFailure(HTTPClient(Agent(reactor)).get(url, reactor=reactor), Exception)
+
+    async def test_late_call(self) -> None:
+        """A call that comes on an open connection while the gateway stops is killed in the end, too."""
+        await self.call_late("function")
+
+    async def test_late_async_call(self) -> None:
+        """So is one whose answer nobody waits for."""
+        await self.call_late("async-function")
+
+    async def call_late(self, route: str) -> None:
+        self.patch(gateway_module, "STOP_GRACE_S", 20)
+        released = self.mktemp()
+        script = f"echo started >&2; until [ -e {os.path.abspath(released)} ]; do sleep 0.01; done"
+        self.functions["held"] = Function("held", f"sh -c '{script}'")
+        url = self.gateway.url
+        started = self.when_logged("held: started")
+        held = Deferred.fromCoroutine(self.request("POST", "/function/held"))
+        await started
+        idle: Any = await TCP4ClientEndpoint(reactor, "127.0.0.1", int(url.rpartition(":")[2])).connect(
+            Factory.forProtocol(Deaf)
+        )
+        # Connections are taken in order: when this is answered, the one before has been taken.
+        await self.request("GET", "/healthz")
+        stopping = self.gateway.stop()
+        running = self.when_logged("sleep: running")
+        idle.transport.write(f"POST /{route}/sleep HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        await running
+        open(released, "w").close()
+        self.assertEqual((await held)[0], 200)
+        await stopping
+        self.assertEqual(self.gateway._invocations._processes._running, set())
+        idle.transport.abortConnection()
+        await idle.lost
 
     async def test_running_call(self) -> None:
         """A call that ends within the grace is answered."""

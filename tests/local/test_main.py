@@ -1,8 +1,5 @@
 """The local gateway's command line."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,8 +1,5 @@
 """Reading stack files."""
 
-# Much of Twisted has no types yet.
-# mypy: allow-untyped-calls
-
 from __future__ import annotations
 
 import sys
