@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit format clean image image-test
+.PHONY: demo test lint types unit format clean image image-test chaos
 
 # Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
 demo: $(VENV)/.installed
@@ -21,6 +21,12 @@ types: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/python -m tests $(TESTS)
+
+# Kills nats-servers and connectors at random under load, and looks at memory; SEED=n repeats a run.
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos.jetstream_memory
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
