@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections import deque
@@ -119,6 +120,12 @@ class NatsServer:
         """End it without any warning; fires when it is gone."""
         return self._end("KILL")
 
+    def lame_duck(self) -> None:
+        """Tell it to send its clients away, as before a planned shutdown; after a while it ends by itself."""
+        if self._process is not None:
+            self._process.asked_to_end = True
+            self._process.signal(signal.SIGUSR2)
+
     async def _start(self) -> None:
         if self._process is not None:
             raise NatsServerError("this nats-server runs already")
@@ -174,8 +181,8 @@ class _Process(ProcessProtocol):
         self.asked_to_end = True
         gone: Deferred[None] = Deferred()
         self._gone.append(gone)
-        self._signal(sign)
-        force = self._reactor.callLater(STOP_TIMEOUT_S, self._signal, "KILL")
+        self.signal(sign)
+        force = self._reactor.callLater(STOP_TIMEOUT_S, self.signal, "KILL")
 
         def settled(_: None) -> None:
             if force.active():
@@ -223,6 +230,7 @@ class _Process(ProcessProtocol):
         if self._start_timer.active():
             self._start_timer.cancel()
 
-    def _signal(self, sign: str) -> None:
+    def signal(self, sign: str | int) -> None:
+        """Send it a signal, if it still runs."""
         if self.transport.pid is not None:
             self.transport.signalProcess(sign)

@@ -3,15 +3,19 @@
 ``NatsClient`` is the door; everything it raises is a ``NatsError``.
 """
 
+from natsconnector.nats.auth import Credentials, creds_file, nkey_file, password_file, token_file
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import (
     AuthorizationError,
+    BadCredentials,
     BadHeader,
     BadServerUrl,
     BadSubject,
     ClientClosed,
+    ClientDraining,
     ConnectFailed,
     ConnectionLost,
+    DrainTimeout,
     FlushTimeout,
     HeadersNotSupported,
     MaxPayloadExceeded,
@@ -28,15 +32,20 @@ from natsconnector.nats.events import Msg
 from natsconnector.nats.headers import Headers
 from natsconnector.nats.status import Statistics, Status
 from natsconnector.nats.subscription import Subscription
+from natsconnector.nats.tls import Tls
 
 __all__ = [
     "AuthorizationError",
+    "BadCredentials",
     "BadHeader",
     "BadServerUrl",
     "BadSubject",
     "ClientClosed",
+    "ClientDraining",
     "ConnectFailed",
     "ConnectionLost",
+    "Credentials",
+    "DrainTimeout",
     "FlushTimeout",
     "Headers",
     "HeadersNotSupported",
@@ -54,4 +63,9 @@ __all__ = [
     "Statistics",
     "Status",
     "Subscription",
+    "Tls",
+    "creds_file",
+    "nkey_file",
+    "password_file",
+    "token_file",
 ]

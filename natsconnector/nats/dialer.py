@@ -12,7 +12,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from natsconnector.nats.backoff import Backoff
-from natsconnector.nats.errors import ClientClosed, ConnectFailed, ConnectionLost, NatsError
+from natsconnector.nats.errors import ClientClosed, ConnectFailed, ConnectionLost, NatsError, ServerError
+from natsconnector.nats.handshake import Identity
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.servers import Server, ServerPool
 
@@ -33,8 +34,9 @@ class _Once(Factory):
 class Dialer:
     """Tries the servers of the pool in turn, sleeping only when a whole round has failed.
 
-    No failure stops it: refused, no such host, silence, nonsense, a refused login are all "next server". ``began``
-    is called with each connection that is ready, ``ended`` with the error when it is gone.
+    No failure stops it: refused, no such host, silence, nonsense, a refused login, a file that cannot be read are all
+    "next server", and so is a fault of this client. ``began`` is called with each connection that is ready, ``ended``
+    with the error when it is gone.
     """
 
     _log = Logger()
@@ -43,6 +45,7 @@ class Dialer:
         self,
         reactor: Any,
         pool: ServerPool,
+        identity: Identity,
         backoff: Backoff,
         connect_timeout_s: float,
         make_connection: Callable[[Server], Connection],
@@ -51,6 +54,7 @@ class Dialer:
     ) -> None:
         self._reactor = reactor
         self._pool = pool
+        self._identity = identity
         self._backoff = backoff
         self._connect_timeout_s = connect_timeout_s
         self._make_connection = make_connection
@@ -64,6 +68,7 @@ class Dialer:
         self._sleep: Deferred[None] | None = None
         self._connection: Connection | None = None
         self._away_since = 0.0
+        self._lost: ConnectionLost | None = None
         self._reported: list[str] = []
         self._report_again_s = 0.0
 
@@ -79,23 +84,30 @@ class Dialer:
         elif self._attempt is not None:
             self._attempt.cancel()
         elif self._connection is not None:
-            self._connection.close(ClientClosed())
+            self._connection.close(ClientClosed(), "closed by its user")
 
     async def _run(self) -> None:
         self._away_since = self._reactor.seconds()
         while not self._stopping:
-            failures: dict[str, NatsError] = {}
-            for _ in range(len(self._pool)):
-                if self._stopping:
-                    return
-                server = self._pool.next()
-                error, lasted_s = await self._session(server)
-                if lasted_s >= SHORT_SESSION_S:
-                    self._backoff.reset()
-                    break
-                failures[server.name] = error
-            else:
-                await self._pause(failures)
+            try:
+                await self._round()
+            except Exception:
+                self._log.failure("a fault of the NATS client itself; it goes on all the same")
+                await self._pause({})
+
+    async def _round(self) -> None:
+        """Every server once, until one has kept us for a while; a pause if none has."""
+        failures: dict[str, NatsError] = {}
+        for _ in range(len(self._pool)):
+            if self._stopping:
+                return
+            server = self._pool.next()
+            error, lasted_s = await self._session(server)
+            if lasted_s >= SHORT_SESSION_S:
+                self._backoff.reset()
+                return
+            failures[server.name] = error
+        await self._pause(failures)
 
     async def _session(self, server: Server) -> tuple[NatsError, float]:
         """One connection, from the attempt to its end: why it ended and how long it was ready."""
@@ -116,17 +128,23 @@ class Dialer:
         self._connection = connection
         began_s = self._reactor.seconds()
         self._report_connected(connection)
-        self._began(connection)
+        try:
+            self._began(connection)
+        except Exception:
+            self._log.failure("a fault of the NATS client itself; it goes on with another connection")
+            connection.abort("given up because of a fault of this client")
         lost = await connection.when_lost()
         self._connection = None
         self._away_since = self._reactor.seconds()
-        self.last_error = lost
+        self._lost = self.last_error = lost
         if not self._stopping:
             self._log.warn("connection to NATS {server} lost: {reason}", server=lost.server, reason=lost.reason)
         self._ended(lost)
         return lost, self._away_since - began_s
 
     async def _open(self, connection: Connection) -> None:
+        connection.login = await self._identity.login(connection.server)
+        connection.awaiting = "a connection"
         endpoint = connection.server.endpoint(self._reactor, self._connect_timeout_s)
         await endpoint.connect(_Once(connection))
         await connection.when_ready()
@@ -150,17 +168,29 @@ class Dialer:
 
     def _report_connected(self, connection: Connection) -> None:
         self._reported = []
-        self._log.info(
-            "connected to NATS {server} (nats-server {version}, client id {client_id})",
-            server=connection.server.name,
-            version=connection.info.get("version"),
-            client_id=connection.info.get("client_id"),
-        )
+        told = {
+            "server": connection.server.name,
+            "version": connection.info.get("version"),
+            "client_id": connection.info.get("client_id"),
+        }
+        if self._lost is None:
+            self._log.info("connected to NATS {server} (nats-server {version}, client id {client_id})", **told)
+        else:
+            self._log.info(
+                "reconnected to NATS {server} (nats-server {version}, client id {client_id}),"
+                " {away_s:.3f} s after {lost} was lost: {reason}",
+                **told,
+                away_s=self._reactor.seconds() - self._away_since,
+                lost=self._lost.server,
+                reason=self._lost.reason,
+            )
 
     def _report_failures(self, failures: dict[str, NatsError], delay_s: float) -> None:
         """Say why nothing works: once, when it changes, and each time the outage has doubled."""
         # That a connection was lost has been said already, also when it was a short one.
-        reasons = sorted(str(error) for error in failures.values() if not isinstance(error, ConnectionLost))
+        reasons = sorted(
+            f"{name}: {_reason(error)}" for name, error in failures.items() if not isinstance(error, ConnectionLost)
+        )
         away_s = self._reactor.seconds() - self._away_since
         if self._stopping or not reasons:
             return
@@ -180,3 +210,9 @@ def _attempt_error(server: Server, error: Exception) -> NatsError:
     if isinstance(error, NatsError):
         return error
     return ConnectFailed(server.name, str(error).rstrip(".") or type(error).__name__)
+
+
+def _reason(error: NatsError) -> str:
+    if isinstance(error, ConnectFailed):
+        return error.reason
+    return str(error).removeprefix("NATS server: ") if isinstance(error, ServerError) else str(error)

@@ -5,6 +5,7 @@ No text ever holds a secret: no password, no token, no URL with userinfo.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ class ProtocolViolation(NatsError):
 
 class BadServerUrl(NatsError, ValueError):
     """A server URL that cannot be understood. The text never repeats the URL, which may hold a password."""
+
+
+class BadCredentials(NatsError, ValueError):
+    """Credentials, or a file with them, with a key or with certificates, that cannot be used. No text repeats them.
+
+    ``what`` is the file's path where there is one.
+    """
+
+    def __init__(self, what: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(what)} {reason}")
+        self.what = os.fspath(what)
+        self.reason = reason
 
 
 class BadSubject(NatsError, ValueError):
@@ -94,8 +107,23 @@ class ConnectionLost(NatsError):
 class ClientClosed(NatsError):
     """The client was closed by its user."""
 
+    def __init__(self, text: str = "the NATS client is closed") -> None:
+        super().__init__(text)
+
+
+class ClientDraining(ClientClosed):
+    """The client is being drained, and takes no more of this."""
+
     def __init__(self) -> None:
-        super().__init__("the NATS client is closed")
+        super().__init__("the NATS client is being drained")
+
+
+class DrainTimeout(NatsError):
+    """The work that was under way did not end in time; the client is closed all the same."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"the NATS client was closed, but not drained within {timeout_s:g} s")
+        self.timeout_s = timeout_s
 
 
 class RequestTimeout(NatsError):
@@ -124,11 +152,18 @@ class NoResponders(NatsError):
 
 
 class ServerError(NatsError):
-    """The server said ``-ERR``. The texts are not stable between versions: branch on the class."""
+    """The server said ``-ERR``. The texts are not stable between versions: branch on the class.
+
+    ``hint`` is what we can add to it, if anything.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(f"NATS server: {message}")
         self.message = message
+        self.hint: str | None = None
+
+    def __str__(self) -> str:
+        return super().__str__() + (f" ({self.hint})" if self.hint else "")
 
 
 class AuthorizationError(ServerError):

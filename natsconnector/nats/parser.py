@@ -33,6 +33,11 @@ class Parser:
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
         self._failure: str | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a frame has begun that is not complete."""
+        return bool(self._chunks)
+
     def receive_data(self, data: bytes) -> list[Event]:
         """The events completed by this piece of input.
 

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from random import Random
 from typing import NamedTuple, NoReturn
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.nats.errors import NatsError, NoResponders, PermissionsViolation, RequestTimeout
 from natsconnector.nats.events import Msg
 from natsconnector.nats.headers import HeadersLike
 from natsconnector.nats.subjects import check_inbox_prefix
+from natsconnector.nats.subscription import Subscription
+from natsconnector.nats.waiters import Waiters
 
 
 class _Pending(NamedTuple):
@@ -31,27 +33,33 @@ class Requests:
         clock: IReactorTime,
         random: Random,
         inbox_prefix: str,
-        subscribe: Callable[[str, Callable[[Msg], object]], object],
+        subscribe: Callable[[str, Callable[[Msg], object]], Subscription],
         publish: Callable[[str, bytes, str, HeadersLike | None], None],
     ) -> None:
         self._clock = clock
         self._random = random
-        self._inbox = f"{check_inbox_prefix(inbox_prefix)}.{self._token(128)}."
+        self._inbox_prefix = check_inbox_prefix(inbox_prefix)
+        self._inbox = f"{self.new_inbox()}."
         self._subscribe = subscribe
         self._publish = publish
-        self._subscribed = False
+        #: Where the replies come in, once there has been a request.
+        self.subscription: Subscription | None = None
         self._pending: dict[str, _Pending] = {}
+        self._idle: Waiters[None] = Waiters()
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    def new_inbox(self) -> str:
+        """A subject for replies that nobody else has, below the inbox prefix."""
+        return f"{self._inbox_prefix}.{self._token(128)}"
 
     def send(self, subject: str, payload: bytes, headers: HeadersLike | None, timeout_s: float) -> Deferred[Msg]:
         """Publish with a reply subject of our own; fires with the first message that comes there."""
         token = self._token(64)
         try:
-            if not self._subscribed:
-                self._subscribe(f"{self._inbox}*", self._reply)
-                self._subscribed = True
+            if self.subscription is None:
+                self.subscription = self._subscribe(f"{self._inbox}*", self._reply)
             self._publish(subject, payload, self._inbox + token, headers)
         except Exception:
             return fail()
@@ -63,12 +71,17 @@ class Requests:
 
         return replied.addTimeout(timeout_s, self._clock, onTimeoutCancel=too_late)
 
+    def when_idle(self) -> Deferred[None]:
+        """Fires when no request is open."""
+        return self._idle.wait() if self._pending else succeed(None)
+
     def fail_all(self, error: NatsError) -> None:
         """Nobody will get an answer any more."""
         pending, self._pending = self._pending, {}
         for request in pending.values():
             if not request.replied.called:
                 request.replied.errback(error)
+        self._idle.fire(None)
 
     def refuse(self, error: PermissionsViolation) -> None:
         """The server has refused a publish or the inbox: fail who waits in vain because of that."""
@@ -78,7 +91,7 @@ class Requests:
             return
         for token, request in self._pending.items():
             if request.subject == error.subject:
-                del self._pending[token]
+                self._forget(token)
                 request.replied.errback(error)
                 return
 
@@ -86,9 +99,11 @@ class Requests:
         # A subject mapping may have rewritten the reply subject; then it is not known to be ours.
         if not msg.subject.startswith(self._inbox):
             return
-        request = self._pending.pop(msg.subject[len(self._inbox) :], None)
+        token = msg.subject[len(self._inbox) :]
+        request = self._pending.get(token)
         if request is None:
             return
+        self._forget(token)
         # Only an inline status counts: anybody may send a header that is named Status.
         if not msg.payload and msg.status == 503:
             request.replied.errback(NoResponders(request.subject))
@@ -96,7 +111,8 @@ class Requests:
             request.replied.callback(msg)
 
     def _forget(self, token: str) -> None:
-        self._pending.pop(token, None)
+        if self._pending.pop(token, None) is not None and not self._pending:
+            self._idle.fire(None)
 
     def _token(self, bits: int) -> str:
         return f"{self._random.getrandbits(bits):0{bits // 4}x}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from natsconnector.nats.auth import Credentials
 from natsconnector.nats.errors import BadServerUrl
 
 DEFAULT_PORT = 4222
@@ -19,13 +20,16 @@ DEFAULT_PORT = 4222
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One address, and who to be there: user and password, or a token, or nobody."""
+    """One address, with what its URL says: the credentials in it, and whether it is to be reached by TLS only.
+
+    ``tls_name`` is the name in its certificate, where that is not the host: a learned server is known by its IP only.
+    """
 
     host: str
     port: int
-    user: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
+    tls: bool = False
+    credentials: Credentials | None = field(default=None, repr=False)
+    tls_name: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,15 +48,17 @@ class Server:
 
 
 def parse_server(url: str) -> Server:
-    """Read ``nats://[user[:password]@]host[:port]`` or ``host[:port]``; a user alone is a token.
+    """Read ``nats://[user[:password]@]host[:port]``, the same with ``tls://``, or ``host[:port]``.
+
+    A user alone is a token.
 
     Userinfo is percent-decoded. Raises ``BadServerUrl``.
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator:
         scheme, rest = "nats", scheme
-    if scheme.lower() != "nats":
-        raise BadServerUrl(f"the scheme of a NATS server URL is nats://, not {scheme[:20]!r}")
+    if scheme.lower() not in ("nats", "tls"):
+        raise BadServerUrl(f"the scheme of a NATS server URL is nats:// or tls://, not {scheme[:20]!r}")
     try:
         parts = urlsplit(f"nats://{rest}")
         host, port = parts.hostname, parts.port
@@ -66,9 +72,12 @@ def parse_server(url: str) -> Server:
         raise BadServerUrl("a NATS server URL ends after the port")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password is not None else None
-    if password is None:
-        return Server(host, port or DEFAULT_PORT, token=user)
-    return Server(host, port or DEFAULT_PORT, user=user or "", password=password)
+    credentials = None
+    if password is not None:
+        credentials = Credentials(user=user or "", password=password)
+    elif user is not None:
+        credentials = Credentials(token=user)
+    return Server(host, port or DEFAULT_PORT, scheme.lower() == "tls", credentials)
 
 
 class ServerPool:
@@ -101,10 +110,11 @@ class ServerPool:
         self._turn.append(server)
         return server
 
-    def learn(self, connect_urls: object, current: Server) -> None:
+    def learn(self, connect_urls: object, current: Server, *, secure: bool = False) -> None:
         """Take the addresses of an INFO: new ones come in, learned ones that are gone go, but not the current one.
 
-        The current server's credentials hold for the whole cluster. An empty or missing list says nothing.
+        The current server's credentials hold for the whole cluster, and so does its TLS: what a ``secure``
+        connection was given does not go to another server in clear. An empty or missing list says nothing.
         """
         if not isinstance(connect_urls, list):
             return
@@ -114,8 +124,14 @@ class ServerPool:
                 server = parse_server(url)
             except (BadServerUrl, AttributeError):
                 continue
-            address = (server.host, server.port, current.user, current.password, current.token)
-            learned[_key(server)] = Server(*address)
+            name = current.tls_name or current.host
+            learned[_key(server)] = replace(
+                current,
+                host=server.host,
+                port=server.port,
+                tls=current.tls or secure,
+                tls_name=name if _is_address(server.host) and not _is_address(name) else None,
+            )
         if not learned:
             return
         keep = self._explicit | learned.keys()
@@ -125,6 +141,10 @@ class ServerPool:
         self._random.shuffle(new)
         # When the current one is lost, all others are worth a try before it.
         self._turn = [*stay, *new, current]
+
+
+def _is_address(host: str) -> bool:
+    return isIPAddress(host) or isIPv6Address(host)
 
 
 def _key(server: Server) -> tuple[str, int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from itertools import count
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from natsconnector.nats import encode
 from natsconnector.nats.errors import ClientClosed, ConnectionLost, PermissionsViolation
 from natsconnector.nats.events import Msg
+from natsconnector.nats.waiters import Waiters
 
 
 class Subscription:
-    """One subscription; it lives across reconnects until it is unsubscribed.
+    """One subscription; it lives across reconnects until it is unsubscribed or drained.
 
     ``delivered`` counts the messages given to its callback. ``error`` is set when the server refuses it for lack of
     permission; it is asked for again with the next connection.
@@ -37,6 +40,9 @@ class Subscription:
         self._callback = callback
         self._max_msgs: int | None = None
         self._delivered_before = 0  # on earlier connections, which this server knows nothing of
+        self._ending = False
+        self._running = 0  # Deferreds of callbacks that have not fired
+        self._idle: Waiters[None] = Waiters()
 
     def unsubscribe(self, max_msgs: int | None = None) -> None:
         """End it: now, or when ``max_msgs`` messages have been delivered in all."""
@@ -51,7 +57,7 @@ class Subscription:
             self._owner.send(encode.unsubscribe(self._sid, max_msgs - self._delivered_before))
 
     def drain(self) -> Deferred[None]:
-        """End it, but deliver what is already on its way; fires when that is done.
+        """End it, but deliver what is already on its way; fires when that is done, the callbacks' Deferreds included.
 
         Fails with ``FlushTimeout`` if the server does not answer; it is over then, too.
         """
@@ -60,11 +66,14 @@ class Subscription:
     async def _drain(self) -> None:
         if not self._owner.has(self._sid):
             return
+        self._ending = True
         self._owner.send(encode.unsubscribe(self._sid))
         try:
-            await self._owner.confirm()
-        except (ConnectionLost, ClientClosed):
-            pass  # nothing more can come, which is what was asked for
+            # When there is no connection any more nothing can come, which is what was asked for.
+            with contextlib.suppress(ConnectionLost, ClientClosed):
+                await self._owner.confirm()
+            if self._running and self._owner.has(self._sid):
+                await self._idle.wait()
         finally:
             self._owner.remove(self._sid)
 
@@ -72,10 +81,21 @@ class Subscription:
         self.delivered += 1
         if self._max_msgs is not None and self.delivered >= self._max_msgs:
             self._owner.remove(self._sid)
-        self._callback(msg)
+        result = self._callback(msg)
+        if isinstance(result, Deferred):
+            self._running += 1
+            result.addErrback(self._owner.callback_failed, self.subject).addBoth(self._ran)
+
+    def _ran(self, result: object) -> object:
+        self._running -= 1
+        if not self._running:
+            self._idle.fire(None)
+        return result
 
     def _frames(self) -> Iterator[bytes]:
         """What asks a new server for it."""
+        if self._ending:
+            return
         self.error = None
         self._delivered_before = self.delivered
         yield encode.subscribe(self.subject, self.queue, self._sid)
@@ -105,6 +125,9 @@ class Subscriptions:
         self.send(frame)
         return subscription
 
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(self._by_sid.values())
+
     def has(self, sid: int) -> bool:
         """Whether it is still there."""
         return sid in self._by_sid
@@ -114,8 +137,11 @@ class Subscriptions:
         self._by_sid.pop(sid, None)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all; no drain waits any longer."""
+        subscriptions = list(self)
         self._by_sid.clear()
+        for subscription in subscriptions:
+            subscription._idle.fire(None)
 
     def deliver(self, msg: Msg) -> None:
         """Give a message to its subscription; what the callback raises is logged and harms nobody else."""
@@ -125,11 +151,19 @@ class Subscriptions:
         try:
             subscription._deliver(msg)
         except Exception:
-            self._log.failure("the callback of subscription {subject} has failed", subject=subscription.subject)
+            self.callback_failed(Failure(), subscription.subject)
+
+    def callback_failed(self, failure: Failure, subject: str) -> None:
+        """Log what a callback has raised, or its Deferred failed with."""
+        self._log.failure("the callback of subscription {subject} has failed", failure=failure, subject=subject)
 
     def frames(self) -> list[bytes]:
         """What asks a new server for all of them."""
         return [frame for subscription in self._by_sid.values() for frame in subscription._frames()]
+
+    def pausing_frames(self, but: Subscription | None) -> list[bytes]:
+        """What ends the messages of all, ``but`` of one, on this connection; the next one has them again."""
+        return [encode.unsubscribe(each._sid) for each in self if each is not but]
 
     def refuse(self, error: PermissionsViolation) -> None:
         """Note at the first subscription it can be about that the server refused it."""

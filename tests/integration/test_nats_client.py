@@ -2,101 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
-from twisted.internet.task import deferLater
-from twisted.trial.unittest import SkipTest, TestCase
-
-from natsconnector.local.nats_server import NatsServer, NatsServerError, find_nats_server
 from natsconnector.nats import (
     AuthorizationError,
     MaxPayloadExceeded,
     Msg,
-    NatsClient,
     NoResponders,
     PermissionsViolation,
     Status,
 )
-
-reactor: Any = _reactor
-
-
-class Collector:
-    """A callback that can be waited for."""
-
-    def __init__(self) -> None:
-        self.messages: list[Msg] = []
-        self._wanted = 0
-        self._full: Deferred[list[Msg]] | None = None
-
-    def __call__(self, msg: Msg) -> None:
-        self.messages.append(msg)
-        if self._full is not None and len(self.messages) == self._wanted:
-            self._full.callback(self.messages)
-
-    def when(self, count: int) -> Deferred[list[Msg]]:
-        """Fires when so many messages are there."""
-        self._wanted, self._full = count, Deferred()
-        if len(self.messages) >= count:
-            self._full.callback(self.messages)
-        return self._full
-
-
-class StatusCollector:
-    """An on_status that can be waited for."""
-
-    def __init__(self) -> None:
-        self.changes: list[tuple[Status, str]] = []
-        self._waiting: list[tuple[Status, Deferred[str]]] = []
-
-    def __call__(self, old: Status, new: Status, reason: str) -> None:
-        self.changes.append((new, reason))
-        waiting, self._waiting = self._waiting, []
-        for status, waiter in waiting:
-            if status is new:
-                waiter.callback(reason)
-            else:
-                self._waiting.append((status, waiter))
-
-    def when(self, status: Status) -> Deferred[str]:
-        """Fires with the reason at the next change to this status."""
-        waiter: Deferred[str] = Deferred()
-        self._waiting.append((status, waiter))
-        return waiter
-
-
-class NatsTestCase(TestCase):
-    """Starts servers and clients, and ends them."""
-
-    timeout = 60
-
-    async def server(self, **options: Any) -> NatsServer:
-        """A nats-server that runs, until the end of the test."""
-        try:
-            find_nats_server()
-        except NatsServerError as missing:
-            raise SkipTest(str(missing)) from None
-        server = NatsServer(reactor, **options)
-        await server.start()
-        self.addCleanup(server.stop)
-        return server
-
-    def make_client(self, *urls: str, **options: Any) -> NatsClient:
-        """A client that is started, until the end of the test."""
-        options.setdefault("reconnect_max_wait_s", 0.2)
-        client = NatsClient(reactor, urls, **options)
-        self.addCleanup(client.close)
-        client.start()
-        return client
-
-    async def client(self, *urls: str, **options: Any) -> NatsClient:
-        """A client that is ready."""
-        client = self.make_client(*urls, **options)
-        await client.when_ready()
-        return client
+from tests.integration.nats_case import Collector, NatsTestCase, StatusCollector, free_port, turn
 
 
 class MessageTests(NatsTestCase):
@@ -274,8 +188,8 @@ class OutageTests(NatsTestCase):
     async def test_kill_and_restart(self) -> None:
         """Killed and started again: subscriptions are back, and what was published meanwhile arrives."""
         server = await self.server()
-        statuses = StatusCollector()
-        client = await self.client(server.url, on_status=statuses)
+        client = await self.client(server.url)
+        statuses = StatusCollector(client)
         got, shared = Collector(), Collector()
         client.subscribe("a", got)
         client.subscribe("b", shared, queue="q")
@@ -309,8 +223,8 @@ class OutageTests(NatsTestCase):
     async def test_next_server(self) -> None:
         """With the server we are on gone, the other one has us, subscriptions and all."""
         servers = [await self.server(), await self.server()]
-        statuses = StatusCollector()
-        client = await self.client(*(server.url for server in servers), on_status=statuses)
+        client = await self.client(*(server.url for server in servers))
+        statuses = StatusCollector(client)
         got = Collector()
         client.subscribe("a", got)
         await client.flush()
@@ -324,11 +238,11 @@ class OutageTests(NatsTestCase):
 
     async def test_learned_server(self) -> None:
         """A server of the cluster that was never named to us takes over."""
-        port = await _free_port()
+        port = await free_port()
         first = await self.server(config_text=f"cluster {{ name: K, listen: 127.0.0.1:{port} }}")
         routes = f"cluster {{ name: K, listen: 127.0.0.1:-1, routes: [nats://127.0.0.1:{port}] }}"
-        statuses = StatusCollector()
-        client = await self.client(first.url, on_status=statuses)
+        client = await self.client(first.url)
+        statuses = StatusCollector(client)
         second = await self.server(config_text=routes)
         while len(client._pool) < 2:
             # The news comes with an INFO, which nobody outside can wait for; every flush lets some in.
@@ -345,7 +259,7 @@ class OutageTests(NatsTestCase):
         client = self.make_client(server.url.replace("//", "//me:s3cret@"), reconnect_wait_s=0.01)
         ready = client.when_ready()
         while client.last_error is None:
-            await _turn()
+            await turn()
         self.assertIsInstance(client.last_error, AuthorizationError)
         self.assertNotIn("s3cret", str(client.last_error))
         await server.stop()
@@ -373,15 +287,3 @@ class OutageTests(NatsTestCase):
             ours.publish("a")
         await ours.close()
         await got.when(1000)
-
-
-async def _free_port() -> int:
-    listening = reactor.listenTCP(0, Factory(), interface="127.0.0.1")
-    port: int = listening.getHost().port
-    await listening.stopListening()
-    return port
-
-
-def _turn() -> Deferred[None]:
-    """Give the reactor a moment, where there is no event to wait for."""
-    return deferLater(reactor, 0.01, lambda: None)

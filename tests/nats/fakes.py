@@ -37,6 +37,11 @@ class FakeTransport(StringTransport):
         self.protocol: Any = None
         self.lost = False
         self.no_delay = False
+        self.tls: list[Any] = []
+
+    def startTLS(self, options: Any) -> None:
+        """Note that TLS is wanted; tests say when it is up."""
+        self.tls.append(options)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Note that small writes shall not wait."""
@@ -110,10 +115,10 @@ class World:
             self.clock,
             urls or ["nats://10.0.0.1"],
             random=Random(7),
-            on_status=lambda old, new, reason: self.statuses.append((new.value, reason)),
             on_error=self.errors.append,
             **options,
         )
+        self.client.watch_status(lambda old, new, reason: self.statuses.append((new.value, reason)))
 
     @property
     def attempts(self) -> int:

@@ -121,7 +121,7 @@ class ConnectTests(SynchronousTestCase):
             "10.0.0.5:4222: closed by the server while waiting for INFO",
             "SSH-2.0-OpenSSH",
             "INFO without readable JSON",
-            "NATS server: Authorization Violation",
+            "10.0.0.8:4222: Authorization Violation (we have no credentials)",
         ):
             self.assertIn(reason, warning["reasons"])
 
@@ -311,8 +311,8 @@ class PublishTests(SynchronousTestCase):
         frame = b"PUB a 1\r\n1\r\n"
         world = World(max_buffered_bytes=2 * len(frame))
         peer = world.connected()
-        assert world.client._connection is not None
-        world.client._connection.pauseProducing()
+        assert world.client._session.connection is not None
+        world.client._session.connection.pauseProducing()
         world.client.publish("a", b"1")
         world.client.publish("a", b"2")
         self.assertRaises(OutboundBufferFull, world.client.publish, "a", b"3")
@@ -621,7 +621,7 @@ class RequestTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
         self.peer = self.world.connected()
-        self.requests = self.world.client._requests
+        self.requests = self.world.client._session.requests
 
     def ask(self, subject: str = "svc", **options: Any) -> tuple[Any, str]:
         """A request and the reply subject it went out with."""
@@ -804,14 +804,47 @@ class StatusTests(SynchronousTestCase):
             ],
         )
 
+    def test_watchers(self) -> None:
+        """All who watch hear every change in order, also one that the first of them brings about."""
+        world = World()
+        told: list[tuple[str, str, str]] = []
+
+        def first(old: Status, new: Status, reason: str) -> None:
+            told.append(("first", old.value, new.value))
+            if new is Status.CONNECTED:
+                world.client.close()
+
+        world.client.watch_status(first)
+        world.client.watch_status(lambda old, new, reason: told.append(("second", old.value, new.value)))
+        world.connected()
+        self.assertEqual(
+            told,
+            [
+                ("first", "disconnected", "connected"),
+                ("second", "disconnected", "connected"),
+                ("first", "connected", "closed"),
+                ("second", "connected", "closed"),
+            ],
+        )
+
+    def test_no_longer_watched(self) -> None:
+        """Who has ended watching hears nothing more, not even of the change being told; ending twice is harmless."""
+        world = World()
+        told: list[Status] = []
+        world.client.watch_status(lambda old, new, reason: remove())
+        remove = world.client.watch_status(lambda old, new, reason: told.append(new))
+        world.connected()
+        remove()
+        self.assertEqual(told, [])
+
     def test_logs(self) -> None:
         """One line per connect and one per disconnect, fit to be read."""
         world = World()
         with capturedLogs() as logs:
             world.connected()
             world.clock.advance(5)
-            assert world.client._connection is not None
-            world.client._connection.abort("enough")
+            assert world.client._session.connection is not None
+            world.client._session.connection.abort("enough")
             world.clock.advance(0)
         texts = [event["log_format"].format(**event) for event in logs if "log_format" in event]
         self.assertEqual(
@@ -823,10 +856,10 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_callbacks_raise(self) -> None:
-        """Exceptions of on_status and on_error are logged and harm nothing."""
+        """Exceptions of the callbacks of watch_status and of on_error are logged and harm nothing."""
         world = World()
-        world.client._on_status = mock.Mock(side_effect=ZeroDivisionError)
-        world.client._on_error = mock.Mock(side_effect=ZeroDivisionError)
+        world.client.watch_status(mock.Mock(side_effect=ZeroDivisionError))
+        world.client._session._on_error = mock.Mock(side_effect=ZeroDivisionError)
         peer = world.connected()
         peer.say(b"-ERR 'Something New'\r\n")
         self.assertTrue(world.client.ready)
@@ -940,11 +973,10 @@ class CloseTests(SynchronousTestCase):
             def close_at(
                 old: Status, new: Status, reason: str, at: str = word, w: World = world, c: list[Any] = closed
             ) -> None:
-                w.statuses.append((new.value, reason))
                 if new.value == at:
                     c.append(w.client.close())
 
-            world.client._on_status = close_at
+            world.client.watch_status(close_at)
             world.client.start()
             peer = world.peer()
             peer.log_in()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.nats.auth import Credentials
 from natsconnector.nats.errors import (
     AuthorizationError,
+    BadCredentials,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -18,17 +21,20 @@ from natsconnector.nats.errors import (
     ServerError,
 )
 from natsconnector.nats.events import Msg
+from natsconnector.nats.handshake import Identity
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.protocol import CLOSE_TIMEOUT_S, Connection
 from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics
+from natsconnector.nats.tls import Tls
 from tests.nats.fakes import FakeTransport, info
+from tests.nats.issuing import NKey
 
 
 class ConnectionTestCase(SynchronousTestCase):
     """A connection whose other end is the test."""
 
-    def make(self, server: Server | None = None, limit: int = 1000) -> None:
+    def make(self, server: Server | None = None, limit: int = 1000, **identity: Any) -> None:
         """Connect."""
         self.clock = MemoryReactorClock()
         self.messages: list[Msg] = []
@@ -36,10 +42,10 @@ class ConnectionTestCase(SynchronousTestCase):
         self.errors: list[ServerError] = []
         self.buffer = OutboundBuffer(limit)
         self.statistics = Statistics()
+        server = server or Server("h", 4222)
         self.connection = Connection(
             self.clock,
-            server or Server("h", 4222),
-            "me",
+            server,
             buffer=self.buffer,
             statistics=self.statistics,
             ping_interval_s=10.0,
@@ -48,6 +54,8 @@ class ConnectionTestCase(SynchronousTestCase):
             on_info=self.infos.append,
             on_error=self.errors.append,
         )
+        login = Deferred.fromCoroutine(Identity("me", **identity).login(server))
+        self.connection.login = self.successResultOf(login)
         self.ready = self.connection.when_ready()
         self.lost = self.connection.when_lost()
         self.transport = FakeTransport(self.clock)
@@ -172,14 +180,6 @@ class LoginTests(ConnectionTestCase):
         self.connection.dataReceived(info() + b"-ERR 'maximum subscriptions exceeded'\r\nPONG\r\n")
         self.successResultOf(self.ready)
 
-    def test_tls_required(self) -> None:
-        """A server that requires TLS is told nothing, no credentials above all."""
-        self.make(parse_server("nats://me:pw@h"))
-        self.connection.dataReceived(info(tls_required=True))
-        self.assertEqual(self.heard(), b"")
-        self.clock.advance(0)
-        self.assertIn("requires TLS", str(self.failureResultOf(self.ready, ConnectFailed).value))
-
     def test_closed_before_info(self) -> None:
         """The end before INFO says so."""
         self.make()
@@ -200,6 +200,108 @@ class LoginTests(ConnectionTestCase):
         self.make()
         self.connection.dataReceived(b"PING\r\n")
         self.assertEqual(self.heard(), b"PONG\r\n")
+
+
+class TlsLoginTests(ConnectionTestCase):
+    """What goes out before TLS is up: nothing."""
+
+    def test_asked_for_and_not_offered(self) -> None:
+        """S23: a server without TLS is told nothing, whatever it says, credentials above all."""
+        for url, tls in (("tls://me:pw@h", None), ("nats://me:pw@h", Tls())):
+            self.make(parse_server(url), tls=tls)
+            self.connection.dataReceived(b"PING\r\n")
+            self.connection.dataReceived(info())
+            self.connection.dataReceived(b"PONG\r\n" + info())
+            self.assertEqual(self.heard(), b"")
+            self.assertEqual(self.transport.tls, [])
+            self.clock.advance(0)
+            self.assertIn("offers no TLS", str(self.failureResultOf(self.ready, ConnectFailed).value))
+
+    def test_upgrade(self) -> None:
+        """Where either side wants it TLS comes after INFO, and CONNECT when it is up, once."""
+        for url, fields in (
+            ("nats://me:pw@h", {"tls_required": True}),
+            ("tls://me:pw@h", {"tls_required": True}),
+            ("tls://me:pw@h", {"tls_available": True}),
+        ):
+            self.make(parse_server(url))
+            self.assertEqual(self.transport.tls, [])
+            self.connection.dataReceived(info(**fields))
+            self.assertEqual(self.transport.tls, [self.connection.login.tls])
+            self.assertEqual(self.heard(), b"")
+            self.connection.handshakeCompleted()
+            connect = self.heard()
+            self.assertIn(b'"tls_required":true', connect)
+            self.assertEqual(connect.count(b"CONNECT"), 1)
+            self.connection.dataReceived(info(**fields) + b"PONG\r\n")
+            self.successResultOf(self.ready)
+            self.assertEqual((self.heard(), len(self.transport.tls)), (b"", 1))
+
+    def test_offered_only(self) -> None:
+        """Where the server leaves the choice and nobody has asked, there is no TLS."""
+        self.make()
+        self.connection.dataReceived(info(tls_available=True))
+        self.assertIn(b'"tls_required":false', self.heard())
+        self.assertEqual(self.transport.tls, [])
+
+    def test_first(self) -> None:
+        """TLS before INFO: CONNECT comes after the INFO inside, which asks for no second TLS."""
+        self.make(tls=Tls(first=True))
+        self.assertEqual(len(self.transport.tls), 1)
+        self.connection.handshakeCompleted()
+        self.assertEqual(self.heard(), b"")
+        self.connection.dataReceived(info(tls_required=True))
+        self.assertEqual(self.heard().count(b"CONNECT"), 1)
+        self.assertEqual(len(self.transport.tls), 1)
+
+    def test_more_in_clear(self) -> None:
+        """S24: anything that comes in clear behind INFO may be somebody else's, and ends it; whole frames or not."""
+        for more in (b"PONG\r\n", b"+OK\r\n", b"P", b"nonsense\r\n", b"MSG a 1 1\r\nx\r\n", info()):
+            self.make(parse_server("tls://me:pw@h"))
+            self.connection.dataReceived(info(tls_required=True) + more)
+            self.assertEqual((self.heard(), self.transport.tls), (b"", []))
+            self.assertTrue(self.transport.aborted)
+            self.clock.advance(0)
+            self.assertIn("in clear", str(self.failureResultOf(self.ready, ConnectFailed).value))
+
+    def test_refusal_in_clear(self) -> None:
+        """A server that refuses everybody says so in clear, with its INFO: that is the reason."""
+        self.make(parse_server("tls://h"))
+        self.connection.dataReceived(info(tls_required=True) + b"-ERR 'maximum connections exceeded'\r\n")
+        self.clock.advance(0)
+        self.assertEqual(self.failureResultOf(self.ready, ServerError).value.message, "maximum connections exceeded")
+
+    def test_given_up_in_the_handshake(self) -> None:
+        """What completes after its end was asked for sends nothing."""
+        self.make(parse_server("tls://h"))
+        self.connection.dataReceived(info(tls_required=True))
+        self.assertEqual(self.connection.awaiting, "the TLS handshake")
+        self.connection.abort("enough")
+        self.connection.handshakeCompleted()
+        self.assertEqual(self.heard(), b"")
+
+    def test_no_nonce(self) -> None:
+        """An NKey that cannot be used is the reason, and nothing is sent."""
+        self.make(credentials=Credentials(seed=NKey().seed))
+        self.connection.dataReceived(info())
+        self.assertEqual(self.heard(), b"")
+        self.clock.advance(0)
+        self.failureResultOf(self.ready, BadCredentials)
+
+    def test_nonce(self) -> None:
+        """The nonce of the INFO is signed."""
+        key = NKey()
+        self.make(credentials=Credentials(seed=key.seed))
+        self.connection.dataReceived(info(nonce="PXoWU7zWAMt75FY"))
+        fields = json.loads(self.heard().split(b"\r\n")[0].removeprefix(b"CONNECT "))
+        self.assertEqual(fields["nkey"], key.public)
+        self.assertEqual(len(fields["sig"]), 86)
+
+    def test_hint_of_handshake_first(self) -> None:
+        """A server that wants TLS first closes without a word: the reason has a hint."""
+        self.make(parse_server("tls://h"))
+        self.connection.connectionLost()
+        self.assertIn("handshake_first", str(self.failureResultOf(self.ready, ConnectFailed).value))
 
 
 class ReadyTests(ConnectionTestCase):
@@ -406,7 +508,7 @@ class CloseTests(ConnectionTestCase):
         self.connection.pauseProducing()
         self.connection.publish(b"PUB a 0\r\n\r\n", 0)
         ping = self.connection.ping()
-        self.connection.close(ClientClosed())
+        self.connection.close(ClientClosed(), "closed by its user")
         self.failureResultOf(ping, ClientClosed)
         self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPING\r\n")
         self.assertTrue(self.transport.disconnecting)
@@ -419,8 +521,8 @@ class CloseTests(ConnectionTestCase):
     def test_bounded(self) -> None:
         """A peer that does not read cannot hold up the close."""
         self.make_ready()
-        self.connection.close(ClientClosed())
-        self.connection.close(ClientClosed())
+        self.connection.close(ClientClosed(), "closed by its user")
+        self.connection.close(ClientClosed(), "closed by its user")
         self.clock.advance(CLOSE_TIMEOUT_S - 0.1)
         self.assertFalse(self.transport.aborted)
         self.clock.advance(0.1)
@@ -433,7 +535,7 @@ class CloseTests(ConnectionTestCase):
 
         def close(msg: Msg) -> None:
             self.messages.append(msg)
-            self.connection.close(ClientClosed())
+            self.connection.close(ClientClosed(), "closed by its user")
 
         self.connection._on_message = close
         self.connection.dataReceived(b"MSG a 1 1\r\nx\r\nMSG a 1 1\r\ny\r\nPING\r\n")

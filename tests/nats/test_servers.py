@@ -8,6 +8,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.nats.auth import Credentials
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.errors import BadServerUrl
 from natsconnector.nats.servers import Server, ServerPool, parse_server
@@ -25,16 +26,17 @@ class ParseServerTests(SynchronousTestCase):
             (" 10.0.0.1:4223 ", Server("10.0.0.1", 4223)),
             ("nats://[::1]:4224", Server("::1", 4224)),
             ("[::1]:4224", Server("::1", 4224)),
+            ("TLS://demo:5", Server("demo", 5, tls=True)),
         ):
             self.assertEqual(parse_server(url), server)
 
     def test_userinfo(self) -> None:
         """User and password, or a token, percent-decoded."""
         for url, server in (
-            ("nats://me:s3cret@h", Server("h", 4222, user="me", password="s3cret")),
-            ("nats://m%40e:a%2Fb%3A@h:1", Server("h", 1, user="m@e", password="a/b:")),
-            ("me:@h", Server("h", 4222, user="me", password="")),
-            ("nats://t0ken@h", Server("h", 4222, token="t0ken")),
+            ("nats://me:s3cret@h", Server("h", 4222, credentials=Credentials(user="me", password="s3cret"))),
+            ("nats://m%40e:a%2Fb%3A@h:1", Server("h", 1, credentials=Credentials(user="m@e", password="a/b:"))),
+            ("me:@h", Server("h", 4222, credentials=Credentials(user="me", password=""))),
+            ("nats://t0ken@h", Server("h", 4222, credentials=Credentials(token="t0ken"))),
             ("nats://@h", Server("h", 4222)),
         ):
             self.assertEqual(parse_server(url), server)
@@ -45,7 +47,6 @@ class ParseServerTests(SynchronousTestCase):
             "",
             "nats://",
             "http://u:s3cret@h",
-            "tls://u:s3cret@h",
             "nats://u:s3cret@h:port",
             "nats://u:s3cret@h:99999",
             "nats://u:s3cret@h:0",
@@ -114,8 +115,31 @@ class ServerPoolTests(SynchronousTestCase):
         pool.learn(["a:4222", "b:4222", "[::1]:4333", 7, "", "nats://x:y@b:4222"], pool.next())
         self.assertEqual(sorted(pool.names), ["[::1]:4333", "a:4222", "b:4222"])
         for _ in range(3):
-            server = pool.next()
-            self.assertEqual((server.user, server.password), ("u", "p"))
+            self.assertEqual(pool.next().credentials, Credentials(user="u", password="p"))
+
+    def test_learned_over_tls(self) -> None:
+        """S25: what is learned over TLS is reached by TLS only, and an address is known by the name we connected to."""
+        for url, secure, tls, name in (
+            ("tls://a.example", True, True, "a.example"),
+            ("nats://a.example", True, True, "a.example"),
+            ("tls://a.example", False, True, "a.example"),
+            ("nats://a.example", False, False, "a.example"),
+            ("tls://10.0.0.1", True, True, None),
+        ):
+            pool = self.pool(url)
+            pool.learn(["10.0.0.2:4222", "[::1]:4222", "b.example:4222"], pool.next(), secure=secure)
+            learned = {server.host: server for server in (pool.next() for _ in range(len(pool)))}
+            for host in ("10.0.0.2", "::1"):
+                self.assertEqual((learned[host].tls, learned[host].tls_name), (tls, name), url)
+            self.assertEqual((learned["b.example"].tls, learned["b.example"].tls_name), (tls, None))
+
+    def test_name_is_handed_on(self) -> None:
+        """A learned address hands on the name it is known by, not its address."""
+        pool = self.pool("tls://a.example")
+        pool.learn(["10.0.0.2:4222"], pool.next(), secure=True)
+        pool.learn(["10.0.0.3:4222"], pool.next(), secure=True)
+        names = {server.host: server.tls_name for server in (pool.next() for _ in range(len(pool)))}
+        self.assertEqual(names["10.0.0.3"], "a.example")
 
     def test_forget(self) -> None:
         """Learned ones go when they are no longer named, but for the current one; configured ones stay."""

@@ -1,0 +1,77 @@
+"""PINGs and their answers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from natsconnector.nats.errors import NatsError
+
+
+class KeepAlive:
+    """The PINGs of one connection that wait for their PONG, and the regular ones that tell whether it lives.
+
+    Every PING has its entry, oldest first, since PONGs carry no name. ``send_ping`` puts one on the wire; ``stale``
+    is called when ``max_out`` regular ones in a row went unanswered.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        interval_s: float,
+        max_out: int,
+        send_ping: Callable[[], None],
+        stale: Callable[[int], None],
+    ) -> None:
+        self._clock = clock
+        self._interval_s = interval_s
+        self._max_out = max_out
+        self._send_ping = send_ping
+        self._stale = stale
+        self._pings: deque[Deferred[None]] = deque()
+        self._unanswered = 0
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Begin with the regular PINGs."""
+        self._timer = self._clock.callLater(self._interval_s, self._beat)
+
+    def stop(self) -> None:
+        """No more of them."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def ping(self) -> Deferred[None]:
+        """Send a PING; fires with its PONG."""
+        answered: Deferred[None] = Deferred()
+        self._pings.append(answered)
+        self._send_ping()
+        return answered
+
+    def check(self) -> None:
+        """Send a PING whose answer only counts as a sign of life."""
+        self.ping().addErrback(lambda _: None)  # that it fails is nobody's business: the connection's end says it
+
+    def answered(self) -> None:
+        """A PONG has come: any number of missed ones is forgiven."""
+        self._unanswered = 0
+        if self._pings:
+            # A cancelled flush has left its place in the line, where it belongs.
+            self._pings.popleft().callback(None)
+
+    def fail_all(self, error: NatsError) -> None:
+        """No PONG will come any more."""
+        pings, self._pings = self._pings, deque()
+        for answered in pings:
+            answered.errback(error)
+
+    def _beat(self) -> None:
+        if self._unanswered >= self._max_out:
+            self._stale(self._unanswered)
+            return
+        self._unanswered += 1
+        self.start()
+        self.check()

@@ -1,0 +1,227 @@
+"""What a client has at a server, whichever connection it has there: subscriptions, requests, what waits to be sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from random import Random
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from natsconnector.nats import encode
+from natsconnector.nats.errors import (
+    ClientClosed,
+    ConnectionLost,
+    FlushTimeout,
+    HeadersNotSupported,
+    MaxPayloadExceeded,
+    NatsError,
+    PermissionsViolation,
+    ServerError,
+)
+from natsconnector.nats.events import Msg
+from natsconnector.nats.handshake import max_payload
+from natsconnector.nats.headers import HeadersLike, encode_block
+from natsconnector.nats.outbound import OutboundBuffer
+from natsconnector.nats.protocol import Connection
+from natsconnector.nats.requests import Requests
+from natsconnector.nats.servers import ServerPool
+from natsconnector.nats.status import Statistics
+from natsconnector.nats.subscription import Subscription, Subscriptions
+
+#: The limit of a server with default settings, held to until a server has told its own.
+DEFAULT_MAX_PAYLOAD = 1 << 20
+
+#: How long a server in lame duck mode may take to send what is on its way to us, before we leave it.
+LEAVE_TIMEOUT_S = 2.0
+
+
+class Session:
+    """Carries a client's state from one connection to the next.
+
+    ``on_error`` is called with each error the server reports.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        pool: ServerPool,
+        random: Random,
+        inbox_prefix: str,
+        max_buffered_bytes: int,
+        on_error: Callable[[ServerError], object] | None,
+    ) -> None:
+        self._reactor = reactor
+        self._pool = pool
+        self._on_error = on_error
+        self.statistics = Statistics()
+        self.info: dict[str, Any] = {}
+        self.max_payload = DEFAULT_MAX_PAYLOAD
+        self.connection: Connection | None = None
+        self.buffer = OutboundBuffer(max_buffered_bytes)
+        self.subscriptions = Subscriptions(self._send, self._confirm)
+        self.requests = Requests(reactor, random, inbox_prefix, self.subscribe, self._publish_request)
+        self._begun = 0
+        self._lame = False
+        self._leaving: Deferred[None] | None = None
+
+    def publish(self, subject: str, payload: bytes, reply: str | None, headers: HeadersLike | None) -> None:
+        """Send a message, now or with the next connection. Raises what ``NatsClient.publish`` says."""
+        header_block = encode_block(headers) if headers else b""
+        frame = encode.publish(subject, payload, reply, header_block)
+        size = len(header_block) + len(payload)
+        if size > self.max_payload:
+            raise MaxPayloadExceeded(size, self.max_payload)
+        if self.connection is None:
+            self.buffer.check_room(frame)
+            self.buffer.add_message(frame, size)
+        else:
+            if header_block and not self.info.get("headers"):
+                raise HeadersNotSupported
+            self.connection.publish(frame, size)
+        self.statistics.out_msgs += 1
+
+    def subscribe(self, subject: str, callback: Callable[[Msg], object], queue: str | None = None) -> Subscription:
+        """Subscribe on this connection and all that follow. Raises ``BadSubject``."""
+        return self.subscriptions.add(subject, queue, callback)
+
+    def drain_subscriptions(self) -> list[Deferred[None]]:
+        """End all but the one for replies, side by side."""
+
+        def unanswered(failure: Failure, subject: str) -> None:
+            failure.trap(FlushTimeout)
+            self._log.warn("could not drain {subject}: {reason}", subject=subject, reason=failure.value)
+
+        all_but_replies = [each for each in self.subscriptions if each is not self.requests.subscription]
+        return [each.drain().addErrback(unanswered, each.subject) for each in all_but_replies]
+
+    def bounded(self, confirmed: Deferred[None], timeout_s: float) -> Deferred[None]:
+        """The same, failing with ``FlushTimeout`` when it takes too long."""
+
+        def too_late(_: object, timeout_s: float) -> NoReturn:
+            raise FlushTimeout(timeout_s)
+
+        return confirmed.addTimeout(timeout_s, self._reactor, onTimeoutCancel=too_late)
+
+    def close(self) -> None:
+        """Forget all; what waits for an answer fails with ``ClientClosed``."""
+        self.subscriptions.clear()
+        if self.connection is None:
+            self.buffer.take_messages()
+        self.requests.fail_all(ClientClosed())
+
+    # What the connection tells
+
+    def began(self, connection: Connection) -> None:
+        """Subscriptions first, then what was published meanwhile, then a PING; nothing comes between them."""
+        self.statistics.reconnects = self._begun
+        self._begun += 1
+        self.connection = connection
+        self._learn(connection.info)
+        messages = self.buffer.take_messages()
+        for frame in self.subscriptions.frames():
+            connection.send(frame)
+        dropped = 0
+        for size, frame in messages:
+            # This server may take less than the one they were checked against, and would close the connection.
+            if size > self.max_payload or (frame.startswith(b"HPUB") and not self.info.get("headers")):
+                dropped += 1
+            else:
+                connection.forward(frame, size)
+        if dropped:
+            self._log.error(
+                "{dropped} messages published while NATS was away are dropped: {server} does not take their size"
+                " (max_payload {limit}) or their headers",
+                dropped=dropped,
+                server=connection.server.name,
+                limit=self.max_payload,
+            )
+        connection.check()
+        self._mind_lame_duck()
+
+    def ended(self) -> None:
+        """There is no connection any more."""
+        self.connection = None
+        self._lame = False
+        self._leaving = None
+
+    def take_message(self, msg: Msg) -> None:
+        """A message has come."""
+        self.statistics.in_msgs += 1
+        self.subscriptions.deliver(msg)
+
+    def take_info(self, fields: dict[str, Any]) -> None:
+        """The server tells about itself: it counts instead of what it told before."""
+        self._learn(fields)
+        self._mind_lame_duck()
+
+    def take_error(self, error: ServerError) -> None:
+        """The server refuses something."""
+        server = self.connection.server.name if self.connection else None
+        self._log.warn("NATS server {server} reports: {message}", server=server, message=error.message)
+        if isinstance(error, PermissionsViolation):
+            self.requests.refuse(error)
+            if error.operation == "subscription":
+                self.subscriptions.refuse(error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                self._log.failure("on_error has failed")
+
+    # Going elsewhere
+
+    def leave(self, why: str) -> None:
+        """Take what is on its way to us, then close, so that the next server is dialled."""
+        if self.connection is not None and self._leaving is None:
+            self._leaving = Deferred.fromCoroutine(self._leave(self.connection, why))
+            self._leaving.addErrback(lambda f: self._log.failure("could not leave a NATS server", failure=f))
+
+    async def _leave(self, connection: Connection, why: str) -> None:
+        for frame in self.subscriptions.pausing_frames(but=self.requests.subscription):
+            connection.send(frame)
+        # If the PONG does not come, what is still on its way is lost, as it would have been anyway.
+        with contextlib.suppress(NatsError, TimeoutError):
+            await connection.ping().addTimeout(LEAVE_TIMEOUT_S, self._reactor)
+        connection.close(ConnectionLost(connection.server.name, why), why)
+
+    # Inside
+
+    def _learn(self, fields: dict[str, Any]) -> None:
+        self.info = fields
+        self.max_payload = max_payload(fields, DEFAULT_MAX_PAYLOAD)
+        connection = self.connection
+        if connection is not None:
+            self._pool.learn(fields.get("connect_urls"), connection.server, secure=connection.secure)
+
+    def _mind_lame_duck(self) -> None:
+        """A server that is about to shut down takes no new work; where there is another one, we go there."""
+        if self.connection is None or self.info.get("ldm") is not True:
+            return
+        others = len(self._pool) > 1
+        if not self._lame:
+            self._lame = True
+            self._log.warn(
+                "NATS server {server} is about to shut down (lame duck mode): {action}",
+                server=self.connection.server.name,
+                action="going to another one" if others else "no other one is known, so we stay to the end",
+            )
+        if others:
+            self.leave("it is about to shut down")
+
+    def _send(self, frame: bytes) -> None:
+        if self.connection is not None:
+            self.connection.send(frame)
+
+    def _confirm(self) -> Deferred[None]:
+        """Fires when the server has taken all that was sent to it; at once if there is none."""
+        connection = self.connection
+        return succeed(None) if connection is None else self.bounded(connection.ping(), 10.0)
+
+    def _publish_request(self, subject: str, payload: bytes, reply: str, headers: HeadersLike | None) -> None:
+        self.publish(subject, payload, reply, headers)

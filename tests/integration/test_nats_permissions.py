@@ -1,0 +1,135 @@
+"""The connector on locked-down servers: its user has what the documentation names, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from natsconnector.local.nats_server import NatsServer
+from natsconnector.nats import NatsClient, Tls
+from natsconnector.nats.jetstream import JetStream
+from tests.integration.support import ConnectorProcess, RecordingGateway, reactor
+from tests.nats.issuing import Authority
+
+ENVELOPE = b'{"function": "figlet", "params": {"body": "hi"}}'
+
+
+class PermissionsTests(TestCase):
+    """One user for the connector, one who asks."""
+
+    timeout = 60
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.gateway = RecordingGateway()
+        await self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+
+    async def ask(self, config_text: str, *flags: str, scheme: str = "nats", tls: Tls | None = None) -> list[str]:
+        """Start both, ask until there is an answer, stop the connector; its log."""
+        server = NatsServer(reactor, config_text=config_text)
+        await server.start()
+        self.addCleanup(server.stop)
+        password = Path(self.mktemp())
+        password.write_text("pw")
+        url = server.url.replace("nats:", f"{scheme}:")
+        connector = ConnectorProcess(
+            "--nats", url, "--nats-user", "connector", "--nats-password-file", str(password),
+            "--gateway", self.gateway.url, *flags,
+        )  # fmt: skip
+        self.addCleanup(connector.stop)
+        await connector.when_ready()
+        client = NatsClient(reactor, [url.replace("//", "//asker:pw@")], tls=tls)
+        client.start()
+        self.addCleanup(client.close)
+        answer = await client.request("function.call", ENVELOPE, timeout_s=30)
+        self.assertEqual((answer.payload, answer.headers.get("X-Function-Status")), (b"done", "200"))
+        await connector.stop()
+        self.assertTrue(connector.ended_cleanly, connector.lines)
+        self.assertFalse([line for line in connector.lines if "Permissions Violation" in line])
+        return connector.lines
+
+    async def test_core(self) -> None:
+        """Hearing the one subject in the one queue group, and answering: that is all it takes."""
+        await self.ask(
+            """
+            authorization { users = [
+                { user: connector, password: pw, permissions: {
+                    subscribe: { allow: ["function.call functions"] }
+                    publish: { deny: [">"] }
+                    allow_responses: { max: 1, expires: "5m" } } }
+                { user: asker, password: pw }
+            ] }"""
+        )
+
+    async def test_answers_by_subject(self) -> None:
+        """Instead of allow_responses the askers' inboxes can be allowed by name."""
+        await self.ask(
+            """
+            authorization { users = [
+                { user: connector, password: pw, permissions: {
+                    subscribe: ["function.call functions"], publish: ["_INBOX.>"] } }
+                { user: asker, password: pw }
+            ] }"""
+        )
+
+    async def test_tls(self) -> None:
+        """The same over TLS with certificates of both sides, by the connector's flags."""
+        folder = Path(self.mktemp())
+        authority = Authority(folder)
+        cert, key = authority.issue("server", "127.0.0.1")
+        ours, our_key = authority.issue("connector")
+        await self.ask(
+            f"""
+            tls {{ cert_file: "{cert}", key_file: "{key}", ca_file: "{authority.ca}", verify: true }}
+            authorization {{ users = [
+                {{ user: connector, password: pw, permissions: {{
+                    subscribe: ["function.call functions"], publish: ["_INBOX.>"] }} }}
+                {{ user: asker, password: pw }}
+            ] }}""",
+            "--nats-ca", authority.ca, "--nats-cert", ours, "--nats-key", our_key,
+            scheme="tls",
+            tls=Tls(authority.ca, ours, our_key),
+        )  # fmt: skip
+
+    async def test_stream(self) -> None:
+        """Messages of a stream take its consumer's API, its acks and an inbox prefix of one's own."""
+        server = NatsServer(
+            reactor,
+            jetstream_dir=self.mktemp(),
+            config_text="""
+            authorization { users = [
+                { user: connector, password: pw, permissions: {
+                    subscribe: ["_INBOX_connector.>"]
+                    publish: [
+                        "$JS.API.STREAM.INFO.CALLS"
+                        "$JS.API.CONSUMER.INFO.CALLS.natsconnector"
+                        "$JS.API.CONSUMER.DURABLE.CREATE.CALLS.natsconnector"
+                        "$JS.API.CONSUMER.MSG.NEXT.CALLS.natsconnector"
+                        "$JS.ACK.CALLS.natsconnector.>"
+                    ] } }
+                { user: asker, password: pw }
+            ] }""",
+        )
+        await server.start()
+        self.addCleanup(server.stop)
+        client = NatsClient(reactor, [server.url.replace("//", "//asker:pw@")])
+        client.start()
+        self.addCleanup(client.close)
+        jetstream = JetStream(client)
+        await jetstream.create_stream({"name": "CALLS", "subjects": ["function.call"]})
+        password = Path(self.mktemp())
+        password.write_text("pw")
+        connector = ConnectorProcess(
+            "--nats", server.url, "--nats-user", "connector", "--nats-password-file", str(password),
+            "--gateway", self.gateway.url, "--stream", "CALLS", "--inbox-prefix", "_INBOX_connector",
+        )  # fmt: skip
+        self.addCleanup(connector.stop)
+        await connector.when_ready()
+        await jetstream.publish("function.call", ENVELOPE)
+        await self.gateway.when_requests(1)
+        await connector.stop()
+        self.assertTrue(connector.ended_cleanly, connector.lines)
+        self.assertFalse([line for line in connector.lines if "Permissions Violation" in line])
+        state = await jetstream.consumer("CALLS", "natsconnector")
+        self.assertEqual((state["ack_floor"]["stream_seq"], state["num_ack_pending"]), (1, 0))
