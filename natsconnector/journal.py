@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from natsconnector.calls import FunctionCall
+from natsconnector.ending import Ending
 from natsconnector.logs import Repetitions
 from natsconnector.outcome import Outcome
 
@@ -64,34 +65,46 @@ class Journal:
             attempt=attempt, delay_s=delay_s, error=outcome.error(call), call_id=call and call.call_id,
         )  # fmt: skip
 
-    def settled(
-        self, subject: str, call: FunctionCall | None, outcome: Outcome, attempts: int, elapsed_s: float
-    ) -> None:
+    def settled(self, ending: Ending) -> None:
         """A message reached its end."""
-        error = outcome.error(call)
-        about: dict[str, object] = {
-            "subject": subject,
-            "function": call and call.function,
-            "call_id": call and call.call_id,
-            "status": outcome.status,
-            "attempts": attempts,
-            "elapsed_s": elapsed_s,
-        }
+        error = ending.outcome.error(ending.call)
+        about = _about(ending)
         if error is None:
             self.succeeded += 1
-            self._tell_answer(outcome, about)
+            self._tell_answer(ending.outcome, about)
             return
-        self.failed[outcome.status] += 1
-        if call is None:
-            if self._repetitions.is_first(f"messages on {subject} refused"):
+        self.failed[ending.outcome.status] += 1
+        if ending.call is None:
+            if self._repetitions.is_first(f"messages on {ending.delivery.subject} refused"):
                 self._log.warn("refused a message on {subject}: {error}", error=error, **about)
-        elif self._repetitions.is_first(f"calls of {call.function} failed with {outcome.status}"):
+        elif self._repetitions.is_first(f"calls of {ending.call.function} failed with {ending.outcome.status}"):
             self._log.warn(
                 "failed for a message on {subject} after {attempts} attempt(s): {error} [call {call_id}]",
                 error=error, **about,
             )  # fmt: skip
-        if self._print_response and outcome.failure is None:
-            self._tell_answer(outcome, about)
+        if self._print_response and ending.outcome.failure is None:
+            self._tell_answer(ending.outcome, about)
+
+    def lost(self, ending: Ending) -> None:
+        """A durable message is given up, and there is no place for dead letters: its name is all that is left of it."""
+        self.failed[ending.outcome.status] += 1
+        self._log.error(
+            "gave up message {identity} on {subject} after {attempts} attempt(s), with no --dead-letter to keep it:"
+            " {error} [call {call_id}]",
+            error=ending.outcome.error(ending.call), **_about(ending),
+        )  # fmt: skip
+
+    def left(self, ending: Ending) -> None:
+        """A durable message is left to a later delivery."""
+        self._log.debug("left message {identity} to a later delivery", **_about(ending))
+
+    def dead_letter_failed(self, ending: Ending, reason: str) -> None:
+        """A message could not be put to the dead letters."""
+        if self._repetitions.is_first("dead letters could not be published"):
+            self._log.error(
+                "could not publish the dead letter of a message on {subject}: {reason} [call {call_id}]",
+                reason=reason, **_about(ending),
+            )  # fmt: skip
 
     def _tell_answer(self, outcome: Outcome, about: dict[str, object]) -> None:
         tell = self._log.info if self._print_response else self._log.debug
@@ -101,14 +114,13 @@ class Journal:
             size=len(outcome.body), body=body, **about,
         )  # fmt: skip
 
-    def answer_lost(self, subject: str, call: FunctionCall | None, reason: str) -> None:
+    def answer_lost(self, subject: str, reason: str) -> None:
         """Somebody waits for an answer that could not be sent."""
         self.answers_lost += 1
         if self._repetitions.is_first("answers could not be sent"):
             self._log.warn(
-                "could not send the answer to a message on {subject}: {reason} [call {call_id}]",
-                subject=subject, reason=reason, call_id=call and call.call_id,
-            )  # fmt: skip
+                "could not send the answer to a message on {subject}: {reason}", subject=subject, reason=reason
+            )
 
     def shed(self, pending: int, pending_bytes: int) -> None:
         """A message found the backlog full."""
@@ -136,6 +148,19 @@ class Journal:
 
     def _say_more(self, kind: Hashable, again: int) -> None:
         self._log.warn("{again} more {kind}", again=again, kind="failures of other kinds" if kind is None else kind)
+
+
+def _about(ending: Ending) -> dict[str, object]:
+    """The fields that every line about an end has."""
+    return {
+        "subject": ending.delivery.subject,
+        "identity": ending.delivery.identity,
+        "function": ending.call and ending.call.function,
+        "call_id": ending.call and ending.call.call_id,
+        "status": ending.outcome.status,
+        "attempts": ending.attempts,
+        "elapsed_s": ending.elapsed_s,
+    }
 
 
 def _printed(body: bytes) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from natsconnector.calls import CALL_ID, FunctionCall, Header
+from natsconnector.calls import CALL_ID, FunctionCall
+from natsconnector.httpheaders import Header, returned
 
 MALFORMED = 400
 FORBIDDEN = 403
@@ -33,6 +34,8 @@ class Outcome:
     """The function surely did not run: trying again cannot run it twice."""
     final: bool = False
     """Trying again cannot help, or would run twice what must not."""
+    unfinished: bool = False
+    """This connector did not get to it, or did not wait for its end: a durable message is left to a later delivery."""
     retry_after_s: float | None = None
     """How long the answer asks to wait, from its ``Retry-After``."""
 
@@ -59,9 +62,9 @@ def failed(status: int, reason: str, *, not_executed: bool = False, final: bool 
     return Outcome(status, failure=reason, not_executed=not_executed, final=final)
 
 
-def overloaded(reason: str) -> Outcome:
-    """The outcome of a message that is not called because there is no room, or no time left, for it."""
-    return failed(OVERLOADED, reason, not_executed=True, final=True)
+def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:
+    """The outcome of a message that this connector has no room, or no time left, for."""
+    return Outcome(OVERLOADED, failure=reason, not_executed=not_executed, unfinished=True, retry_after_s=retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class RetryPolicy:
         :param attempt: the number of the attempt that ended so, from 1.
         :param random: gives numbers from 0 to 1.
         """
-        if outcome.ok or outcome.final or attempt >= self.attempts:
+        if outcome.ok or outcome.final or outcome.unfinished or attempt >= self.attempts:
             return None
         if not outcome.not_executed and outcome.status not in self.codes:
             return None
@@ -112,7 +115,7 @@ def answer(outcome: Outcome, call: FunctionCall | None) -> tuple[bytes, list[Hea
     headers: list[Header] = []
     if outcome.failure is None:
         headers.append(("X-Function-Status", str(outcome.status)))
-        headers += [(name, value) for name, value in outcome.headers if name.lower() == "content-type"]
+        headers += returned(outcome.headers)
     if call is not None:
         headers.append((CALL_ID, call.call_id))
     error = outcome.error(call)

@@ -1,0 +1,1 @@
+"""What ``python -m natsconnector`` can do besides running the connector."""

@@ -1,0 +1,70 @@
+"""Flags that commands share with the connector: the same names, the same environment, the same checks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from twisted.internet.defer import TimeoutError
+
+from natsconnector import settings
+from natsconnector.flags import FLAGS, Flag
+from natsconnector.nats import NatsClient
+
+NATS_FLAGS = (
+    "nats",
+    "nats-user",
+    "nats-password-file",
+    "nats-token-file",
+    "nats-nkey-file",
+    "nats-creds",
+    "nats-ca",
+    "nats-cert",
+    "nats-key",
+    "nats-tls-first",
+    "inbox-prefix",
+)
+"""How to connect to NATS."""
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str], title: str) -> None:
+    """Let a command take these of the connector's flags."""
+    group = parser.add_argument_group(title)
+    for flag in _flags(names):
+        environment = ", ".join([flag.environment_name, *(alias.name for alias in flag.aliases)])
+        default = "off" if flag.is_switch else flag.default or "none"
+        text = f"{flag.meaning} [environment: {environment}] [default: {default}]".replace("%", "%%")
+        if flag.is_switch:
+            group.add_argument(f"--{flag.name}", action="store_const", const="on", help=text)
+        else:
+            group.add_argument(f"--{flag.name}", metavar="VALUE", help=text)
+
+
+def read(arguments: argparse.Namespace, names: Collection[str], environment: Mapping[str, str]) -> settings.Settings:
+    """
+    The settings that these flags and their environment give; all others have their defaults.
+
+    :raises ConfigurationError: with all that is wrong.
+    """
+    flags = _flags(names)
+    given = {flag.name: getattr(arguments, flag.name.replace("-", "_")) for flag in flags}
+    known = {name for flag in flags for name in (flag.environment_name, *(alias.name for alias in flag.aliases))}
+    return settings.read(given, {name: value for name, value in environment.items() if name in known})
+
+
+def _flags(names: Collection[str]) -> list[Flag]:
+    return [flag for flag in FLAGS if flag.name in names]
+
+
+async def connected(reactor: Any, client: NatsClient, wait_s: float) -> None:
+    """
+    Wait until a client that was started is connected.
+
+    :raises SystemExit: it is not in time; the text says why.
+    """
+    try:
+        await client.when_ready().addTimeout(wait_s, reactor)
+    except TimeoutError:
+        reason = client.last_error or "no answer"
+        raise SystemExit(f"no connection to NATS within {wait_s:g} s: {reason}") from None

@@ -1,0 +1,187 @@
+"""``python -m natsconnector check``: tries the connector's configuration without starting it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from natsconnector.commands.arguments import add_flags, connected, read
+from natsconnector.connection import nats_client
+from natsconnector.flags import FLAGS
+from natsconnector.functions import DeployedFunction, topics_of
+from natsconnector.gateway import Credentials, GatewayFault, SystemClient
+from natsconnector.nats import Msg, NatsClient, NatsError
+from natsconnector.nats.jetstream import JetStream, JetStreamError
+from natsconnector.nats.jetstream.errors import NO_CONSUMER
+from natsconnector.settings import ConfigurationError, Settings
+from natsconnector.sources.durable import NotUsable, check_consumer
+from natsconnector.topics import overlaps
+
+NAME = "check"
+_FLAGS = tuple(flag.name for flag in FLAGS if flag.name not in ("embedded", "functions"))
+_DESCRIPTION = """\
+Tries the configuration of a connector, from flags and environment, without taking a message or calling a function:
+a line for each thing that has to be there, and an exit code of 1 when one of them is not.
+"""
+_GATEWAY_TIMEOUT_S = 10.0
+
+
+class Failed(Exception):
+    """Something is not as it has to be; the text says what."""
+
+
+def add_to(commands: Any) -> None:
+    """Make it one of the commands of a command line."""
+    parser = commands.add_parser(NAME, help="try the configuration of the connector", description=_DESCRIPTION)
+    parser.add_argument(
+        "--wait", type=float, default=10.0, metavar="SECONDS", help="how long to wait for NATS at the start [10]"
+    )
+    add_flags(parser, _FLAGS, "as the connector has it")
+    parser.set_defaults(run=run)
+
+
+def run(reactor: Any, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> Deferred[None]:
+    """Do it; fails with ``SystemExit`` when anything is missing."""
+    return Deferred.fromCoroutine(_run(reactor, arguments, environment))
+
+
+async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    try:
+        settings = read(arguments, _FLAGS, environment)
+    except ConfigurationError as e:
+        for fault in e.faults:
+            print(f"FAIL  configuration: {fault}")
+        raise SystemExit(1) from None
+    for warning in settings.warnings:
+        print(f"warn  {warning}")
+    client = nats_client(reactor, settings, "natsconnector check")
+    credentials = Credentials(settings.gateway_credentials) if settings.gateway_credentials is not None else None
+    system = SystemClient(
+        reactor, settings.gateway, credentials=credentials, timeout_s=_GATEWAY_TIMEOUT_S, ca_file=settings.gateway_ca
+    )
+    check = _Check(reactor, settings, client, system, arguments.wait)
+    try:
+        await check.all()
+    finally:
+        await client.close()
+        await system.close()
+    if check.failures:
+        raise SystemExit(1)
+
+
+class _Check:
+    def __init__(
+        self, reactor: Any, settings: Settings, client: NatsClient, system: SystemClient, wait_s: float
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._client = client
+        self._system = system
+        self._wait_s = wait_s
+        self._functions: list[DeployedFunction] = []
+        self.failures = 0
+
+    async def all(self) -> None:
+        """Everything that can be tried; what needs something that failed is left out."""
+        if await self._try("NATS", self._nats):
+            for subject in self._subjects():
+                await self._try(f"subject {subject}", partial(self._subscribe, subject))
+            if self._settings.stream is not None:
+                if await self._try(f"stream {self._settings.stream}", self._stream):
+                    await self._try(f"consumer {self._settings.consumer}", self._consumer)
+                if self._settings.dead_letter is not None:
+                    await self._try(f"dead letters {self._settings.dead_letter}", self._dead_letters)
+        if not await self._try(f"gateway {self._settings.gateway}", self._gateway) or not self._needs_functions():
+            return
+        if await self._try("functions", self._list_functions):
+            for topic in self._settings.topics or ():
+                await self._try(f"topic {topic}", partial(self._topic, topic))
+
+    async def _try(self, what: str, attempt: Callable[[], Awaitable[str]]) -> bool:
+        try:
+            told = await attempt()
+        except (Failed, NatsError, NotUsable, GatewayFault, SystemExit) as e:
+            self.failures += 1
+            print(f"FAIL  {what}: {e}")
+            return False
+        print(f"ok    {what}: {told}")
+        return True
+
+    def _subjects(self) -> tuple[str, ...]:
+        if self._settings.stream is not None:
+            return ()
+        return (*(self._settings.subjects or ()), *(self._settings.topics or ()))
+
+    def _needs_functions(self) -> bool:
+        settings = self._settings
+        return bool(settings.topics or settings.topics_from_annotations or settings.gateway_credentials)
+
+    async def _nats(self) -> str:
+        self._client.start()
+        await connected(self._reactor, self._client, self._wait_s)
+        version = self._client.server_info.get("version")
+        return f"connected to {self._client.server}, nats-server {version}"
+
+    async def _subscribe(self, subject: str) -> str:
+        """Whether the user may; in a queue group of its own, and for so short a time, it takes nobody's messages."""
+
+        def ignore(msg: Msg) -> None:
+            pass
+
+        subscription = self._client.subscribe(subject, ignore, queue=f"natsconnector-check-{id(self)}")
+        await self._client.flush()
+        error = subscription.error
+        subscription.unsubscribe()
+        if error is not None:
+            raise Failed(str(error))
+        return "may be subscribed to"
+
+    async def _stream(self) -> str:
+        fields = await self._jetstream().stream(self._settings.stream or "")
+        state = fields.get("state") or {}
+        subjects = ", ".join((fields.get("config") or {}).get("subjects") or ())
+        return f"there, with {state.get('messages')} messages of {subjects}"
+
+    async def _consumer(self) -> str:
+        settings = self._settings
+        subjects = (*(settings.subjects or ()), *(settings.topics or ()))
+        try:
+            fields = await self._jetstream().consumer(settings.stream or "", settings.consumer)
+        except JetStreamError as e:
+            if e.err_code != NO_CONSUMER:
+                raise
+            return "missing; the connector will make it"
+        await check_consumer(self._jetstream(), settings.stream or "", settings.consumer, fields, subjects)
+        return f"there, {fields.get('num_pending')} messages wait, {fields.get('num_ack_pending')} are being worked on"
+
+    async def _dead_letters(self) -> str:
+        names = await self._jetstream().stream_names(self._settings.dead_letter or "")
+        if not names:
+            raise Failed("no stream listens there: create one")
+        return f"go to stream {', '.join(names)}"
+
+    def _jetstream(self) -> JetStream:
+        return JetStream(self._client, domain=self._settings.js_domain)
+
+    async def _gateway(self) -> str:
+        await self._system.healthy()
+        return "healthy"
+
+    async def _list_functions(self) -> str:
+        self._functions = await self._system.functions()
+        return ", ".join(function.full_name for function in self._functions) or "none"
+
+    async def _topic(self, topic: str) -> str:
+        wanting = [
+            function.full_name
+            for function in self._functions
+            if any(overlaps(topic, own) for own in topics_of(function, self._settings.topic_delimiter)[0])
+        ]
+        if not wanting:
+            raise Failed("no function is annotated with it")
+        return f"goes to {', '.join(wanting)}"

@@ -1,0 +1,232 @@
+"""Taking messages from a durable pull consumer. Source: ADR-37 and the server."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from natsconnector.nats.client import NatsClient
+from natsconnector.nats.errors import NatsError
+from natsconnector.nats.events import Msg
+from natsconnector.nats.jetstream.acks import position
+from natsconnector.nats.jetstream.api import JetStream, check_name
+from natsconnector.nats.status import Status
+from natsconnector.nats.subscription import Subscription
+
+_EXPIRES_S = 30.0
+# The server refuses a heartbeat of more than half the time a pull may take.
+_HEARTBEATS_PER_PULL = 6
+_MISSED_HEARTBEATS = 2
+_MOST_SILENCES = 2
+_RETRY_S = (0.1, 10.0)
+_LIMIT = re.compile(r"Exceeded MaxRequest(Batch|Expires) of (\S+)", re.IGNORECASE)
+
+
+class PullConsumer:
+    """
+    Messages of a durable pull consumer, never more at once than there is room for.
+
+    At most one pull waits at the server, for as many messages as there is room; so all that comes has its place, and
+    each end of a pull that the server reports is that of this one. It is made anew when it has ended, when the
+    connection is new, and when heartbeats stay away.
+
+    :param room: how many messages may come now.
+    :param deliver: called with each.
+    :param lost: called once, with the reason, when the consumer is gone or unusable; nothing comes any more then.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        jetstream: JetStream,
+        stream: str,
+        consumer: str,
+        *,
+        room: Callable[[], int],
+        deliver: Callable[[Msg], object],
+        lost: Callable[[str], object],
+        expires_s: float = _EXPIRES_S,
+    ) -> None:
+        self._clock = clock
+        self._client: NatsClient = jetstream.client
+        self._subject = f"{jetstream.prefix}CONSUMER.MSG.NEXT.{check_name(stream)}.{check_name(consumer)}"
+        self._name = f"{stream}/{consumer}"
+        self._room = room
+        self._deliver = deliver
+        self._lost = lost
+        self._expires_s = expires_s
+        self._most_in_a_pull: int | None = None
+        self._inbox: Subscription | None = None
+        self._inbox_subject = ""
+        self._pulls = 0
+        self._waiting_for = 0
+        self._heard_at = 0.0
+        self._silences = 0
+        self._failures = 0
+        self._told_reason = ""
+        self._watch: IDelayedCall | None = None
+        self._again: IDelayedCall | None = None
+        self._unwatch: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Begin to take messages; there has to be a connection only sooner or later."""
+        self._inbox_subject = self._client.new_inbox()
+        self._inbox = self._client.subscribe(f"{self._inbox_subject}.*", self._received)
+        self._unwatch = self._client.watch_status(self._status_changed)
+        self.pull()
+
+    def stop(self) -> None:
+        """Take no more; the server drops the pull that waits, since nobody listens for it."""
+        self._unwatch()
+        self._cancel_timers()
+        inbox, self._inbox = self._inbox, None
+        if inbox is not None:
+            inbox.unsubscribe()
+
+    def drain(self) -> Deferred[None]:
+        """Take no more, but deliver what is on its way; fires when that is done. Fails with ``FlushTimeout``."""
+        inbox = self._inbox
+        self._unwatch()
+        self._cancel_timers()
+        self._inbox = None
+        return succeed(None) if inbox is None else inbox.drain()
+
+    def pull(self) -> None:
+        """Ask for as many messages as there is room for, unless a pull waits; to be called when there is more."""
+        if self._inbox is None or self._waiting_for or self._again is not None or not self._client.ready:
+            return
+        batch = self._room()
+        if self._most_in_a_pull is not None:
+            batch = min(batch, self._most_in_a_pull)
+        if batch <= 0:
+            return
+        heartbeat_ns = int(self._expires_s * 1e9) // _HEARTBEATS_PER_PULL
+        request = {"batch": batch, "expires": heartbeat_ns * _HEARTBEATS_PER_PULL, "idle_heartbeat": heartbeat_ns}
+        self._pulls += 1
+        try:
+            self._client.publish(
+                self._subject, json.dumps(request).encode(), reply=f"{self._inbox_subject}.{self._pulls}"
+            )
+        except NatsError as e:
+            self._try_later(f"cannot ask for messages: {e}")
+            return
+        self._waiting_for = batch
+        self._heard()
+        if self._watch is None:
+            self._watch_heartbeats()
+
+    def _received(self, msg: Msg) -> None:
+        if position(msg.reply) is None:
+            # A status comes to the subject of its own pull: one that was given up does not end the one that waits.
+            # Only there: a publisher can give its message the header block of a status, too.
+            if msg.status is not None and msg.subject == f"{self._inbox_subject}.{self._pulls}":
+                self._heard()
+                self._told(msg)
+            return
+        self._heard()
+        self._all_is_well()
+        self._waiting_for = max(0, self._waiting_for - 1)
+        self._deliver(msg)
+        self.pull()
+
+    def _told(self, msg: Msg) -> None:
+        """A status: a heartbeat, or the end of the pull."""
+        text = (msg.description or "").lower()
+        if msg.status == 100:
+            self._all_is_well()
+            return
+        self._waiting_for = 0
+        if self._inbox is None:  # what is on its way is still delivered, but nothing is asked for any more
+            return
+        if msg.status == 408 or "batch completed" in text:
+            self._all_is_well()
+            self.pull()
+        elif (limit := _LIMIT.search(text)) is not None:
+            self._keep_to(limit[1], limit[2])
+        elif "leadership change" in text or "server shutdown" in text or "exceeded" in text or msg.status == 404:
+            self._try_later(f"{msg.status} {msg.description}")
+        elif msg.status == 503:
+            self._end("nobody answers its pulls: it is gone, or JetStream is")
+        else:
+            self._end(f"{msg.status} {msg.description}")
+
+    def _keep_to(self, what: str, limit: str) -> None:
+        """The consumer allows smaller pulls only."""
+        if what == "batch" and limit.isdigit() and int(limit) > 0:
+            self._most_in_a_pull = int(limit)
+            self.pull()
+        elif what == "expires" and self._expires_s > 1.0:
+            self._expires_s /= 2
+            self.pull()
+        else:
+            self._end(f"it allows no pull of a useful size: {what} of {limit} at the most")
+
+    def _status_changed(self, old: Status, new: Status, reason: str) -> None:
+        # The pull has died with its connection; what it had asked for never comes.
+        self._waiting_for = 0
+        self._cancel_timers()
+        if new is Status.CONNECTED:
+            self._all_is_well()
+            self.pull()
+
+    def _heard(self) -> None:
+        self._heard_at = self._clock.seconds()
+
+    def _all_is_well(self) -> None:
+        self._failures = self._silences = 0
+        self._told_reason = ""
+
+    def _watch_heartbeats(self) -> None:
+        """Look from time to time whether the server still knows of our pull."""
+        allowed_s = self._expires_s / _HEARTBEATS_PER_PULL * _MISSED_HEARTBEATS
+        silent_s = self._clock.seconds() - self._heard_at
+        if self._waiting_for and silent_s >= allowed_s:
+            self._waiting_for = 0
+            self._silences += 1
+            if self._silences > _MOST_SILENCES:
+                self._watch = None
+                self._end("it sends neither messages nor heartbeats")
+                return
+            self._log.warn(
+                "no heartbeat of consumer {name} for {silent_s:.1f} s, asking again", name=self._name, silent_s=silent_s
+            )
+            self.pull()
+            silent_s = 0.0
+        self._watch = self._clock.callLater(max(allowed_s - silent_s, allowed_s / 4), self._watch_heartbeats)
+
+    def _try_later(self, reason: str) -> None:
+        """Pull again after a pause that grows while nothing comes."""
+        if self._again is not None:
+            return
+        delay_s = min(_RETRY_S[0] * 2.0**self._failures, _RETRY_S[1])
+        if delay_s < _RETRY_S[1]:
+            self._failures += 1
+        if reason != self._told_reason:
+            self._told_reason = reason
+            self._log.warn(
+                "a pull of consumer {name} has ended: {reason}; the next in {delay_s:.1f} s",
+                name=self._name, reason=reason, delay_s=delay_s,
+            )  # fmt: skip
+        self._again = self._clock.callLater(delay_s, self._pull_again)
+
+    def _pull_again(self) -> None:
+        self._again = None
+        self.pull()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._watch, self._again):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._watch = self._again = None
+
+    def _end(self, reason: str) -> None:
+        self.stop()
+        self._lost(reason)

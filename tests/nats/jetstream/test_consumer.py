@@ -1,0 +1,348 @@
+"""Tests of taking messages from a pull consumer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.nats import Msg
+from natsconnector.nats.jetstream import PullConsumer
+from tests.nats.jetstream.support import Heard, JetStreamPeer
+
+PENDING = "Nats-Pending-Messages: 3\r\nNats-Pending-Bytes: 0\r\n"
+
+
+class PullCase(SynchronousTestCase):
+    """A consumer with room for three."""
+
+    def setUp(self) -> None:
+        self.server = JetStreamPeer()
+        self.clock = self.server.clock
+        self.room = 3
+        self.delivered: list[Msg] = []
+        self.lost: list[str] = []
+        self.consumer = PullConsumer(
+            self.clock, self.server.js, "S", "C",
+            room=lambda: self.room, deliver=self._deliver, lost=self.lost.append,
+        )  # fmt: skip
+        self.warnings: list[str] = []
+        observe: Any = self._observe
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def _deliver(self, msg: Msg) -> None:
+        self.room -= 1
+        self.delivered.append(msg)
+
+    def _observe(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn and "consumer {name}" in str(event.get("log_format")):
+            self.warnings.append(str(event.get("reason", event["log_format"])))
+
+    def start(self) -> Heard:
+        """The first pull."""
+        self.consumer.start()
+        return self.pull()
+
+    def pull(self) -> Heard:
+        """The one pull that was made since the last look."""
+        pulls = self.pulls()
+        self.assertEqual(len(pulls), 1, pulls)
+        return pulls[0]
+
+    def pulls(self) -> list[Heard]:
+        return [each for each in self.server.heard() if each.subject.startswith("$JS.API.")]
+
+    def say(self, pull: Heard, text: str, headers: str = "") -> None:
+        self.server.status(text, to=str(pull.reply), headers=headers)
+
+    def settle(self) -> None:
+        """There is room for one more."""
+        self.room += 1
+        self.consumer.pull()
+
+
+class PullTests(PullCase):
+    """What is asked for, and when."""
+
+    def test_request(self) -> None:
+        """As many as there is room for, with a heartbeat of at most half the time, in whole nanoseconds."""
+        pull = self.start()
+        self.assertEqual(pull.subject, "$JS.API.CONSUMER.MSG.NEXT.S.C")
+        self.assertEqual(pull.fields, {"batch": 3, "expires": 30_000_000_000, "idle_heartbeat": 5_000_000_000})
+
+    def test_one_pull_at_a_time(self) -> None:
+        """While one waits there is no other; with its last message the next one asks for the room there is then."""
+        pull = self.start()
+        self.server.deliver(1, to=str(pull.reply))
+        self.settle()
+        self.server.deliver(2, to=str(pull.reply))
+        self.assertEqual(self.pulls(), [])
+        self.server.deliver(3, to=str(pull.reply))
+        self.assertEqual(self.pull().fields["batch"], 1)
+        self.assertEqual(len(self.delivered), 3)
+
+    def test_no_room(self) -> None:
+        """Without room nothing is asked for until something is settled."""
+        pull = self.start()
+        for sequence in (1, 2, 3):
+            self.server.deliver(sequence, to=str(pull.reply))
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(120)
+        self.assertEqual((self.pulls(), self.warnings), ([], []))
+        self.settle()
+        self.assertEqual(self.pull().fields["batch"], 1)
+
+    def test_without_connection(self) -> None:
+        """Nothing is asked for without a connection, and at once with the next one: the old pull is dead."""
+        self.start()
+        self.server.reconnect()
+        self.assertEqual(self.pull().fields["batch"], 3)
+
+    def test_reconnected_in_the_middle(self) -> None:
+        """What the old connection still owed is not waited for."""
+        pull = self.start()
+        self.server.deliver(1, to=str(pull.reply))
+        self.server.reconnect()
+        self.assertEqual(self.pull().fields["batch"], 2)
+
+    def test_reconnected_without_room(self) -> None:
+        """Heartbeats are watched again on the new connection, also if there was no room at first."""
+        pull = self.start()
+        for sequence in (1, 2, 3):
+            self.server.deliver(sequence, to=str(pull.reply))
+        self.server.reconnect()
+        self.assertEqual(self.pulls(), [])
+        self.settle()
+        self.pull()
+        self.clock.advance(10)
+        self.pull()
+
+    def test_not_a_message(self) -> None:
+        """What somebody else publishes to the inbox counts for nothing."""
+        pull = self.start()
+        for reply in ("", "elsewhere", "$JS.ACK.S.C.1"):
+            self.server.say("function.call", b"x", to=str(pull.reply), reply=reply)
+        self.assertEqual((self.delivered, self.pulls()), ([], []))
+
+    def test_message_that_looks_like_a_status(self) -> None:
+        """A publisher can give a message the header block of a status: it is a message all the same."""
+        pull = self.start()
+        for sequence, block in enumerate((b"NATS/1.0 503\r\n\r\n", b"NATS/1.0 409 Consumer Deleted\r\n\r\n"), 1):
+            self.server.deliver(sequence, b"", to=str(pull.reply), block=block)
+        self.assertEqual((len(self.delivered), self.lost), (2, []))
+
+
+class StatusTests(PullCase):
+    """What the server says about a pull, in the exact bytes of 2.9 and 2.15."""
+
+    def test_over(self) -> None:
+        """A pull that is over, for no fault, is followed by the next at once."""
+        pull = self.start()
+        for text, headers in [
+            ("408 Request Timeout", PENDING),
+            ("408 Interest Expired", PENDING),
+            ("408 Request Timeout", "Nats-Pending-Messages: -1\r\n"),
+            ("408 Request Timeout", ""),
+            ("409 Batch Completed", PENDING),
+        ]:
+            self.say(pull, text, headers)
+            pull = self.pull()
+            self.assertEqual(pull.fields["batch"], 3)
+        self.assertEqual(self.lost, [])
+
+    def test_again_later(self) -> None:
+        """After a fault that passes the next pull waits, longer each time; it is told once."""
+        pull = self.start()
+        for delay_s in (0.1, 0.2, 0.4, 0.8):
+            self.say(pull, "409 Exceeded MaxWaiting")
+            self.clock.advance(delay_s * 0.99)
+            self.assertEqual(self.pulls(), [])
+            self.clock.advance(delay_s * 0.02)
+            pull = self.pull()
+        self.assertEqual(self.warnings, ["409 Exceeded MaxWaiting"])
+
+    def test_again_later_for_ever(self) -> None:
+        """However often that happens, the wait stays bounded."""
+        pull = self.start()
+        for _ in range(1100):
+            self.say(pull, "409 Exceeded MaxWaiting")
+            self.clock.advance(10)
+            self.server.peer.say(b"PONG\r\n" * 3)  # the client looks now and then whether the server lives
+            pull = self.pull()
+
+    def test_each_fault_that_passes(self) -> None:
+        """Leader changes, shutdowns and the others end the pull, not the consumer; a heartbeat makes all well again."""
+        pull = self.start()
+        for text, headers in [
+            ("409 Leadership Change", ""),
+            ("409 Server Shutdown", PENDING),
+            ("409 Exceeded MaxAckPending", ""),
+            ("409 Exceeded MaxRequestMaxBytes of 100", ""),
+            ("404 No Messages", ""),
+        ]:
+            self.say(pull, text, headers)
+            self.clock.advance(0.1)
+            pull = self.pull()
+            self.say(pull, "100 Idle Heartbeat", "Nats-Last-Consumer: 0\r\nNats-Last-Stream: 0\r\n")
+        self.assertEqual((self.lost, len(self.warnings)), ([], 5))
+
+    def test_lost(self) -> None:
+        """What cannot pass ends the consumer, with the reason."""
+        for text, headers, says in [
+            ("409 Consumer Deleted", "", "409 Consumer Deleted"),
+            ("409 Consumer is push based", "", "409 Consumer is push based"),
+            ("400 Bad Request - Priority Group missing", "", "Priority Group missing"),
+            ("423 Nats-Pin-Id mismatch", "", "423"),
+            ("503", "Nats-Subject: $JS.API.CONSUMER.MSG.NEXT.S.C\r\n", "nobody answers"),
+            ("503", "", "nobody answers"),
+            ("499 Something New", "", "499 Something New"),
+        ]:
+            self.setUp()
+            self.say(self.start(), text, headers)
+            self.assertEqual(len(self.lost), 1, text)
+            self.assertIn(says, self.lost[0])
+            self.server.heard()
+            self.clock.advance(60)
+            self.assertEqual((self.pulls(), len(self.lost)), ([], 1))
+
+    def test_small_batches(self) -> None:
+        """A limit of the consumer is kept to."""
+        self.say(self.start(), "409 Exceeded MaxRequestBatch of 2")
+        pull = self.pull()
+        self.assertEqual(pull.fields["batch"], 2)
+        self.server.deliver(1, to=str(pull.reply))
+        self.server.deliver(2, to=str(pull.reply))
+        self.assertEqual(self.pull().fields["batch"], 1)
+
+    def test_short_pulls(self) -> None:
+        """So is that of time, with heartbeats that fit."""
+        pull = self.start()
+        while pull.fields["expires"] > 2_000_000_000:
+            self.say(pull, "409 Exceeded MaxRequestExpires of 2s")
+            pull = self.pull()
+            self.assertLessEqual(2 * pull.fields["idle_heartbeat"], pull.fields["expires"])
+        self.assertEqual(self.lost, [])
+
+    def test_limits_of_no_use(self) -> None:
+        """A limit that leaves nothing is told, not tried for ever."""
+        self.say(self.start(), "409 Exceeded MaxRequestBatch of 0")
+        self.assertIn("no pull of a useful size: batch of 0", self.lost[0])
+        self.setUp()
+        pull = self.start()
+        for _ in range(10):
+            self.say(pull, "409 Exceeded MaxRequestExpires of 1ms")
+            if self.lost:
+                break
+            pull = self.pull()
+        self.assertIn("expires of 1ms", self.lost[0])
+
+    def test_status_of_an_old_pull(self) -> None:
+        """The end of a pull that was given up is not that of the one that waits."""
+        old = self.start()
+        self.clock.advance(10)
+        new = self.pull()
+        self.assertNotEqual(old.reply, new.reply)
+        self.say(old, "408 Request Timeout", PENDING)
+        self.say(old, "409 Consumer Deleted")
+        self.assertEqual((self.pulls(), self.lost), ([], []))
+
+    def test_status_for_a_stranger(self) -> None:
+        """A status that comes as a message of another subject says nothing about our pull."""
+        pull = self.start()
+        self.server.say("elsewhere", b"", to=str(pull.reply), block=b"NATS/1.0 409 Consumer Deleted\r\n\r\n")
+        self.assertEqual(self.lost, [])
+
+
+class HeartbeatTests(PullCase):
+    """The server that has forgotten the pull."""
+
+    def test_heartbeats(self) -> None:
+        """While they come the pull is left alone."""
+        pull = self.start()
+        for _ in range(20):
+            self.clock.advance(5)
+            self.say(pull, "100 Idle Heartbeat")
+        self.assertEqual((self.pulls(), self.warnings), ([], []))
+
+    def test_silence(self) -> None:
+        """Two that stay away have it asked again; when that helps all is well."""
+        self.start()
+        self.clock.advance(9.9)
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(0.2)
+        pull = self.pull()
+        self.server.deliver(1, to=str(pull.reply))
+        self.assertEqual((len(self.delivered), self.lost), (1, []))
+
+    def test_long_silence(self) -> None:
+        """Nobody there, as with a consumer that is missing on an old server: it ends, to be looked at."""
+        self.start()
+        for _ in range(3):
+            self.assertEqual(self.lost, [])
+            self.clock.advance(10)
+        self.assertEqual(self.lost, ["it sends neither messages nor heartbeats"])
+
+    def test_silence_between_good_times(self) -> None:
+        """Silences far apart do not add up."""
+        pull = self.start()
+        for _ in range(5):
+            self.clock.advance(10)
+            pull = self.pull()
+            self.say(pull, "100 Idle Heartbeat")
+        self.assertEqual(self.lost, [])
+
+
+class StopTests(PullCase):
+    """The end."""
+
+    def assertOver(self) -> None:
+        """Nothing is left of it: no timer, no subscription, no pull."""
+        self.consumer.pull()
+        self.clock.advance(0)
+        self.assertEqual((self.pulls(), list(self.server.client._session.subscriptions)), ([], []))
+        timers: Any = self.clock.getDelayedCalls()
+        names = [getattr(timer.func, "__qualname__", "") for timer in timers]
+        self.assertEqual([name for name in names if "PullConsumer" in name], [])
+
+    def test_stop(self) -> None:
+        """In whatever state it is."""
+        for text in ("", "100 Idle Heartbeat", "409 Leadership Change"):
+            self.setUp()
+            pull = self.start()
+            if text:
+                self.say(pull, text)
+            self.consumer.stop()
+            self.consumer.stop()
+            self.assertOver()
+
+    def test_stop_without_connection(self) -> None:
+        """It does not come back with the next one."""
+        self.start()
+        self.server.peer.drop()
+        self.consumer.stop()
+        self.server.reconnect()
+        self.assertOver()
+
+    def test_drain(self) -> None:
+        """What is on its way is delivered; nothing more is asked for, whatever the pull's end says."""
+        pull = self.start()
+        drained = self.consumer.drain()
+        self.server.heard()
+        self.server.deliver(1, to=str(pull.reply))
+        self.say(pull, "409 Leadership Change")
+        self.say(pull, "409 Consumer Deleted")
+        self.assertNoResult(drained)
+        self.server.peer.say(b"PONG\r\n")
+        self.successResultOf(drained)
+        self.assertEqual((len(self.delivered), self.lost), (1, []))
+        self.assertOver()
+
+    def test_drain_twice(self) -> None:
+        """The second time there is nothing to do."""
+        self.start()
+        first: Any = self.consumer.drain()
+        self.successResultOf(self.consumer.drain())
+        self.server.peer.say(b"PONG\r\n")
+        self.successResultOf(first)
