@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-Header = tuple[str, str]
+from natsconnector.httpheaders import CONNECTION, Header, forwarded, is_header_name, is_header_value
 
 CALL_ID = "X-Call-Id"
 CALLBACK_URL = "X-Callback-Url"
@@ -19,17 +19,10 @@ CALLBACK_URL = "X-Callback-Url"
 # One name for a DNS label or two joined by the dot that separates function and namespace; no character of it needs
 # quoting in a URL path, and none can climb out of /function/.
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2: token
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")  # no control, no half of a surrogate pair
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,256}")
 _URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,8192}", re.ASCII)  # RFC 3986, 2
 _LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
 
-# RFC 9110, 7.6.1, and what frames the request: theirs to set who speak HTTP, never a publisher's.
-_CONNECTION_HEADERS = frozenset(
-    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding"
-    " upgrade expect host content-length".split()
-)
 # Those that have a place of their own in the message, where they are checked.
 _RESERVED_HEADERS = {
     "content-type": "params.content_type",
@@ -74,17 +67,22 @@ class FunctionCall:
     callback_url: str | None = None
     call_id: str = ""
     """The same over all attempts, see ``X-Call-Id`` of the gateway."""
+    queued: bool = False
+    """Asynchronous also without a callback."""
+    timeout_s: float | None = None
+    """For this call; None takes the connector's."""
 
     @property
     def asynchronous(self) -> bool:
         """Whether the gateway queues the call and answers at once (202)."""
-        return self.callback_url is not None
+        return self.queued or self.callback_url is not None
 
 
-def parse_envelope(payload: bytes) -> FunctionCall:
+def envelope_call(payload: bytes, headers: Iterable[Header] = ()) -> FunctionCall:
     """
     The call that a JSON envelope asks for: ``{"function": NAME, "params": {"body": ..., "callback_url": URL}}``.
 
+    :param headers: of the message; they go along, except where ``params.headers`` says otherwise.
     :raises Malformed: it is not such an envelope; the reason names the offending field.
     """
     envelope = _json_object(payload)
@@ -98,8 +96,32 @@ def parse_envelope(payload: bytes) -> FunctionCall:
         function=_function_name(envelope),
         body=body,
         content_type=_content_type(params) or content_type,
-        headers=_headers(params),
-        callback_url=_callback_url(params),
+        headers=_merged(forwarded(headers), _headers(params)),
+        callback_url=_callback_url(params.get("callback_url"), "params.callback_url"),
+    )
+
+
+def topic_call(
+    function: str, subject: str, payload: bytes, headers: Iterable[Header], *, content_type: str | None, queued: bool
+) -> FunctionCall:
+    """
+    The call of a function with the raw payload of a message on a topic.
+
+    A message header ``X-Callback-Url`` makes it asynchronous, one ``Content-Type`` counts before ``content_type``.
+
+    :raises Malformed: either of these headers is not fit to be sent.
+    """
+    by_name = {name.lower(): value for name, value in headers}
+    content_type = by_name.get("content-type") or content_type
+    if content_type is not None and not is_header_value(content_type):
+        raise Malformed(f"the header Content-Type is not a header value: {_shown(content_type)}")
+    return FunctionCall(
+        function,
+        payload,
+        content_type,
+        headers=(("X-Topic", subject), ("X-Connector", "natsconnector"), *forwarded(headers)),
+        callback_url=_callback_url(by_name.get("x-callback-url"), "the header X-Callback-Url"),
+        queued=queued,
     )
 
 
@@ -189,7 +211,7 @@ def _content_type(params: Mapping[str, Any]) -> str | None:
     value = params.get("content_type")
     if value is None:
         return None
-    if not isinstance(value, str) or not value.strip() or not _HEADER_VALUE.fullmatch(value):
+    if not isinstance(value, str) or not value.strip() or not is_header_value(value):
         raise Malformed(f"params.content_type is not a header value: {_shown(value)}")
     return value.strip()
 
@@ -202,25 +224,30 @@ def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
         raise Malformed(f"params.headers is {_kind(headers)}, not an object")
     for name, value in headers.items():
         lower = name.lower()
-        if not _HEADER_NAME.fullmatch(name):
+        if not is_header_name(name):
             raise Malformed(f"params.headers: {_shown(name)} is no header name")
-        if lower in _CONNECTION_HEADERS:
+        if lower in CONNECTION:
             raise Malformed(f"params.headers may not set {name}")
         if lower in _RESERVED_HEADERS:
             raise Malformed(f"params.headers may not set {name}: use {_RESERVED_HEADERS[lower]}")
         if not isinstance(value, str):
             raise Malformed(f"params.headers: {name} is {_kind(value)}, not a string")
-        if not _HEADER_VALUE.fullmatch(value):
+        if not is_header_value(value):
             raise Malformed(f"params.headers: the value of {name} has control characters: {_shown(value)}")
     return tuple((name, value.strip()) for name, value in headers.items())
 
 
-def _callback_url(params: Mapping[str, Any]) -> str | None:
-    url = params.get("callback_url")
+def _merged(forwarded: tuple[Header, ...], own: tuple[Header, ...]) -> tuple[Header, ...]:
+    names = {name.lower() for name, _ in own}
+    ours = (("X-Connector", "natsconnector"), *forwarded)
+    return (*(each for each in ours if each[0].lower() not in names), *own)
+
+
+def _callback_url(url: object, where: str) -> str | None:
     if url is None:
         return None
     if not isinstance(url, str):
-        raise Malformed(f"params.callback_url is {_kind(url)}, not a string")
+        raise Malformed(f"{where} is {_kind(url)}, not a string")
     if _URL.fullmatch(url):
         try:
             parts = urlsplit(url)
@@ -228,7 +255,7 @@ def _callback_url(params: Mapping[str, Any]) -> str | None:
                 return url
         except ValueError:  # brackets that do not match, a port that is no port
             pass
-    raise Malformed(f"params.callback_url {_shown(url)} is not an absolute http or https URL")
+    raise Malformed(f"{where} {_shown(url)} is not an absolute http or https URL")
 
 
 def _shown(value: object) -> str:

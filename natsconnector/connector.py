@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.logger import Logger
 
 from natsconnector import __version__
+from natsconnector.catalogue import Catalogue
 from natsconnector.dispatcher import Dispatcher
 from natsconnector.interfaces import IGateway, ISource
 from natsconnector.journal import Journal
@@ -21,7 +22,7 @@ _LAST_FLUSH_S = 2.0
 
 class Connector(Service):
     """
-    Takes messages from a source, and has them dispatched, for as long as it runs.
+    Takes messages from its sources, and has them dispatched, for as long as it runs.
 
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
@@ -33,23 +34,25 @@ class Connector(Service):
         self,
         clock: Any,
         client: NatsClient,
-        source: ISource,
+        sources: Sequence[ISource],
         dispatcher: Dispatcher,
         gateway: IGateway,
         journal: Journal,
         *,
         gateway_name: str,
+        catalogue: Catalogue | None = None,
         given: Sequence[str] = (),
         warnings: Sequence[str] = (),
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
         self._client = client
-        self._source = source
+        self._sources = tuple(sources)
         self._dispatcher = dispatcher
         self._gateway = gateway
         self._journal = journal
         self._gateway_name = gateway_name
+        self._catalogue = catalogue
         self._given = given
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
@@ -63,27 +66,23 @@ class Connector(Service):
         )
         for warning in self._warnings:
             self._log.warn("{text}", text=warning)
-        self._source.take(self._dispatcher.dispatch)
+        for source in self._sources:
+            source.take(self._dispatcher.dispatch)
         self._client.start()
+        if self._catalogue is not None:
+            self._catalogue.start()
         self._starting = Deferred.fromCoroutine(self._tell_when_ready())
         self._starting.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
         self._starting.addErrback(lambda f: self._log.failure("could not tell whether the connector is ready", f))
 
     async def _tell_when_ready(self) -> None:
-        while True:
-            await self._client.when_ready()
-            try:
-                await self._client.flush()  # the server has read the subscriptions when it answers
-            except ClientClosed:
-                raise
-            except NatsError:
-                continue
-            break
+        for source in self._sources:
+            await source.when_ready()
         self._log.info(
-            "natsconnector ready: NATS {server}, gateway {gateway}, subjects {subjects}",
+            "natsconnector ready: NATS {server}, gateway {gateway}, {source}",
             server=self._client.server,
             gateway=self._gateway_name,
-            subjects=", ".join(self._source.subjects),
+            source=", ".join(source.description for source in self._sources),
         )
 
     def stopService(self) -> Deferred[None]:
@@ -114,9 +113,12 @@ class Connector(Service):
             except NatsError as e:
                 self._log.warn("the last answers may not have been sent: {reason}", reason=e)
         await self._client.close()
+        if self._catalogue is not None:
+            await self._catalogue.stop()
         await self._gateway.close()
         self._journal.finish()
 
     async def _work_off(self) -> None:
-        await self._source.stop_taking()
+        for stopped in [source.stop_taking() for source in self._sources]:
+            await stopped
         await self._dispatcher.when_idle()

@@ -1,60 +1,74 @@
-"""Messages in, calls out: limits, backlog, retries, and exactly one settlement for every message."""
+"""Messages in, calls out: limits, retries, and exactly one settlement for every message."""
 
 from __future__ import annotations
 
 import random as _random
-import uuid
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from natsconnector.calls import FunctionCall, Malformed, Refused, call_id, parse_envelope
-from natsconnector.interfaces import AnswerNotSent, AnswerTooLarge, IDelivery, IGateway
+from natsconnector.backlog import Backlog, Limits
+from natsconnector.calls import FunctionCall, Refused
+from natsconnector.ending import Ending
+from natsconnector.fanout import FanOut
+from natsconnector.interfaces import IDelivery, IGateway
 from natsconnector.journal import Journal
-from natsconnector.outcome import TOO_LARGE, Outcome, RetryPolicy, answer, failed, overloaded
-from natsconnector.permissions import Permissions
+from natsconnector.outcome import Outcome, RetryPolicy, failed, unfinished
+from natsconnector.planner import PlannedCall, Planner
+from natsconnector.settlement import Settlement
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much work is taken on."""
-
-    inflight: int = 100
-    """Calls at the gateway at once."""
-    pending_messages: int = 65536
-    pending_bytes: int = 64 << 20
-    """Of payload, in the backlog."""
-    max_wait_s: float | None = None
-    """In the backlog; a message that waited longer is not called any more."""
+_STOPPING = "the connector is stopping"
+# Deliveries that found the connector stopping count as attempts too, though they are none.
+_SPARE_DELIVERIES = 10
+# After which a durable message that found no room comes again.
+_OVERLOAD_S = 1.0
+_DEFECT = "the connector met a defect of its own"
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A message on its way to its settlement."""
+    """One call of a message, on its way to its end."""
 
     delivery: IDelivery
     received_at: float
-    call: FunctionCall | None = None
-    """None as long as, or because, the message is not understood."""
-    attempt: int = 0
+    call: FunctionCall
+    function: str
+    max_inflight: int | None
+    retries: RetryPolicy
+    attempt: int
     queued_at: float = 0.0
     settled: bool = False
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.delivery.payload)
 
-_STOPPING = "the connector is stopping"
+    def park(self, parked: bool) -> None:
+        self.delivery.park(parked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unplanned:
+    """A message that came before it was known which functions want it."""
+
+    delivery: IDelivery
+    received_at: float
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.delivery.payload)
 
 
 class Dispatcher:
     """
     Calls what messages ask for, and settles them.
 
-    A message is *in flight* while the gateway has its call. Before that, and between two attempts, it is *pending*:
-    the backlog. Reading never pauses, so the backlog is bounded, and what exceeds it is answered 503.
+    A call is *in flight* while the gateway has it. Before that, and between two attempts, it is *pending*. Reading
+    never pauses, so what is pending is bounded, and what exceeds it is answered 503.
 
     :param random: gives numbers from 0 to 1, for the jitter of retries.
     """
@@ -66,58 +80,51 @@ class Dispatcher:
         gateway: IGateway,
         clock: IReactorTime,
         journal: Journal,
+        planner: Planner,
+        settlement: Settlement,
         *,
         limits: Limits,
         retries: RetryPolicy,
-        permissions: Permissions,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self._gateway = gateway
         self._clock = clock
         self._journal = journal
+        self._planner = planner
+        self._settlement = settlement
         self._limits = limits
         self._retries = retries
-        self._permissions = permissions
         self._random = random
-        self._backlog: deque[_Job] = deque()
+        self._backlog: Backlog[_Job] = Backlog(limits)
+        self._unplanned: list[_Unplanned] = []
         self._between_attempts: dict[_Job, IDelayedCall] = {}
         self._calls: dict[_Job, Deferred[Outcome]] = {}
-        self._inflight = 0
-        self._pending_bytes = 0
         self._filling = False
         self._stopping = False
+        self._burials: set[Deferred[None]] = set()
         self._idle_waiters: list[Deferred[None]] = []
 
     @property
     def inflight(self) -> int:
         """Calls the gateway has."""
-        return self._inflight
+        return self._backlog.inflight
 
     @property
     def pending(self) -> int:
-        """Messages that wait for a call."""
-        return len(self._backlog) + len(self._between_attempts)
+        """Calls that wait, and messages for which it is not known yet which functions want them."""
+        return self._backlog.pending
 
     def dispatch(self, delivery: IDelivery) -> None:
         """Take a message on. It is settled sooner or later, whatever happens."""
         self._journal.received += 1
-        job = _Job(delivery, self._clock.seconds())
-        try:
-            job.call = self._call_of(delivery)
-        except Refused as e:
-            self._settle(job, failed(e.code, e.reason, not_executed=True, final=True))
-            return
-        except Exception:
-            self._broke(Failure(), job)
-            return
-        if self._stopping:
-            self._settle(job, overloaded(_STOPPING))
-        elif self._has_room_for(delivery):
-            self._enqueue(job)
-            self._fill()
-        else:
-            self._journal.shed(self.pending, self._pending_bytes)
-            self._settle(job, overloaded("the connector is overloaded: its backlog is full"))
+        self._accept(delivery, self._clock.seconds())
+
+    def functions_are_known(self) -> None:
+        """Go on with the messages that came before it was known which functions want them."""
+        unplanned, self._unplanned = self._unplanned, []
+        for each in unplanned:
+            self._backlog.take_back(each)
+            self._accept(each.delivery, each.received_at)
 
     def when_idle(self) -> Deferred[None]:
         """Fires when every message is settled. Cancelling it is harmless."""
@@ -129,51 +136,83 @@ class Dispatcher:
     def give_up(self) -> None:
         """Settle all that is left as 503, calls in flight included, and everything that still comes."""
         self._stopping = True
-        left = [*self._backlog, *self._between_attempts]
+        self.functions_are_known()
         for timer in self._between_attempts.values():
             timer.cancel()
-        self._backlog.clear()
-        self._between_attempts.clear()
-        self._pending_bytes = 0
-        for job in left:
-            self._settle(job, overloaded(_STOPPING))
+        between, self._between_attempts = self._between_attempts, {}
+        for job in between:
+            self._backlog.take_back(job)
+        for job in [*self._backlog.clear(), *between]:
+            self._settle(job, unfinished(_STOPPING))
         for call in list(self._calls.values()):
             call.cancel()
+        for burial in list(self._burials):
+            burial.cancel()
         self._tell_if_idle()
 
-    def _call_of(self, delivery: IDelivery) -> FunctionCall:
-        if delivery.header_error is not None:
-            raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
-        call = parse_envelope(delivery.payload)
-        self._permissions.check(call)
-        return replace(call, call_id=call_id(delivery.headers) or str(uuid.uuid4()))
+    def _accept(self, delivery: IDelivery, received_at: float) -> None:
+        can_plan = self._planner.is_ready_for(delivery)
+        has_room = self._backlog.has_room_for if can_plan else self._backlog.may_wait
+        if self._stopping:
+            outcome = unfinished(_STOPPING)
+        elif not has_room(len(delivery.payload)):
+            self._journal.shed(self.pending, self._backlog.pending_bytes)
+            outcome = unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)
+        elif not can_plan:
+            unplanned = _Unplanned(delivery, received_at)
+            self._unplanned.append(unplanned)
+            self._backlog.set_aside(unplanned)
+            return
+        else:
+            try:
+                jobs = self._jobs(delivery, self._planner.plan(delivery), received_at)
+            except Refused as e:
+                outcome = failed(e.code, e.reason, not_executed=True, final=True)
+            except Exception:
+                self._log.failure("a defect met the message on {subject}", subject=delivery.subject)
+                outcome = failed(500, _DEFECT, final=True)
+            else:
+                for job in jobs:
+                    self._enqueue(job)
+                self._fill()
+                return
+        elapsed_s = self._clock.seconds() - received_at
+        self._end(Ending(delivery, None, outcome, delivery.attempt - 1, elapsed_s))
 
-    def _has_room_for(self, delivery: IDelivery) -> bool:
-        if self._inflight < self._limits.inflight and not self._backlog:
-            return True
-        return (
-            self.pending < self._limits.pending_messages
-            and self._pending_bytes + len(delivery.payload) <= self._limits.pending_bytes
-        )
+    def _jobs(self, delivery: IDelivery, planned: list[PlannedCall], received_at: float) -> list[_Job]:
+        parts = [delivery]
+        if len(planned) > 1:
+            fan_out = FanOut(
+                delivery,
+                [each.call.function for each in planned],
+                lambda reason: self._journal.answer_lost(delivery.subject, reason),
+            )
+            parts = [*fan_out.parts]
+        return [
+            _Job(
+                part,
+                received_at,
+                each.call,
+                each.counted_as,
+                each.options.max_inflight,
+                each.options.retries(self._retries),
+                part.attempt - 1,
+            )
+            for part, each in zip(parts, planned, strict=True)
+        ]
 
     def _enqueue(self, job: _Job) -> None:
         job.queued_at = self._clock.seconds()
-        self._pending_bytes += len(job.delivery.payload)
-        self._backlog.append(job)
-
-    def _taken_from_backlog(self) -> _Job:
-        job = self._backlog.popleft()
-        self._pending_bytes -= len(job.delivery.payload)
-        return job
+        self._backlog.add(job)
 
     def _fill(self) -> None:
-        """Start calls while slots are free."""
+        """Make calls while slots are free."""
         if self._filling:  # an outcome that is there at once comes back here: the loop below goes on with it
             return
         self._filling = True
         try:
-            while self._backlog and self._inflight < self._limits.inflight:
-                self._start(self._taken_from_backlog())
+            while (job := self._backlog.take()) is not None:
+                self._start(job)
         finally:
             self._filling = False
         self._journal.room(self.pending, self._limits.pending_messages)
@@ -181,13 +220,16 @@ class Dispatcher:
 
     def _start(self, job: _Job) -> None:
         waited_s = self._clock.seconds() - job.queued_at
-        if self._limits.max_wait_s is not None and waited_s > self._limits.max_wait_s:
+        if self._limits.max_wait_s is not None and waited_s > self._limits.max_wait_s and not job.delivery.durable:
             reason = f"the message waited {waited_s:.1f} s in the connector's backlog, longer than --max-wait"
-            self._settle(job, overloaded(reason))
+            self._settle(job, unfinished(reason))
             return
-        assert job.call is not None
+        if job.attempt >= 2 * job.retries.attempts + _SPARE_DELIVERIES:
+            reason = f"delivered {job.attempt} times without an end: it may be what ends the connector"
+            self._settle(job, failed(500, reason, final=True))
+            return
         job.attempt += 1
-        self._inflight += 1
+        self._backlog.begin(job)
         self._journal.calling(job.call)
         call = self._gateway.call(job.call)
         self._calls[job] = call
@@ -197,22 +239,34 @@ class Dispatcher:
         call.addCallback(lambda _: self._fill())
 
     def _slot_is_free(self, result: Outcome | Failure, job: _Job) -> Outcome | Failure:
-        self._inflight -= 1
+        self._backlog.end(job)
         del self._calls[job]
         return result
 
     def _ended(self, outcome: Outcome, job: _Job) -> None:
-        delay_s = None if self._stopping else self._retries.delay_s(outcome, job.attempt, self._random)
+        delay_s = None if self._stopping else self._delay_s(job, outcome)
         if delay_s is None:
             self._settle(job, outcome)
+            return
+        self._journal.retrying(job.call, outcome, job.attempt, delay_s)
+        if job.delivery.durable and not job.delivery.shared:
+            # It waits where it survives us, and comes again as a message of its own.
+            job.settled = True
+            job.delivery.nak(delay_s)
         else:
-            self._journal.retrying(job.call, outcome, job.attempt, delay_s)
-            self._pending_bytes += len(job.delivery.payload)
+            self._backlog.set_aside(job)
             self._between_attempts[job] = self._clock.callLater(delay_s, self._next_attempt, job)
+
+    def _delay_s(self, job: _Job, outcome: Outcome) -> float | None:
+        """How long to wait for the next attempt; None when there is none."""
+        limit = job.delivery.most_attempts
+        if limit is not None and job.attempt >= limit and not job.delivery.shared:
+            return None
+        return job.retries.delay_s(outcome, job.attempt, self._random)
 
     def _next_attempt(self, job: _Job) -> None:
         del self._between_attempts[job]
-        self._pending_bytes -= len(job.delivery.payload)
+        self._backlog.take_back(job)
         self._enqueue(job)
         self._fill()
 
@@ -220,24 +274,26 @@ class Dispatcher:
         """A defect of our own. Its message is answered all the same."""
         self._log.failure("a defect met the message on {subject}", failure, subject=job.delivery.subject)
         if not job.settled:
-            self._settle(job, failed(500, "the connector met a defect of its own", final=True))
+            self._settle(job, failed(500, _DEFECT, final=True))
 
     def _settle(self, job: _Job, outcome: Outcome) -> None:
         job.settled = True
-        delivery = job.delivery
-        if delivery.wants_answer:
-            try:
-                try:
-                    delivery.answer(*answer(outcome, job.call))
-                except AnswerTooLarge as e:
-                    outcome = failed(TOO_LARGE, str(e), final=True)
-                    delivery.answer(*answer(outcome, job.call))
-            except AnswerNotSent as e:
-                self._journal.answer_lost(delivery.subject, job.call, str(e))
-        self._journal.settled(delivery.subject, job.call, outcome, job.attempt, self._clock.seconds() - job.received_at)
+        elapsed_s = self._clock.seconds() - job.received_at
+        self._end(Ending(job.delivery, job.call, outcome, job.attempt, elapsed_s))
+
+    def _end(self, ending: Ending) -> None:
+        burial = self._settlement.settle(ending)
+        if burial is not None:
+            self._burials.add(burial)
+            burial.addErrback(lambda f: self._log.failure("a defect met a dead letter", f))
+            burial.addCallback(lambda _: self._burial_is_over(burial))
+
+    def _burial_is_over(self, burial: Deferred[None]) -> None:
+        self._burials.discard(burial)
+        self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
-        if self._inflight or self.pending:
+        if self._backlog.inflight or self.pending or self._burials:
             return
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:

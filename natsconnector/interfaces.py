@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from natsconnector.calls import FunctionCall
+from natsconnector.httpheaders import Header
 from natsconnector.outcome import Outcome
 
 
@@ -16,25 +17,52 @@ class IDelivery(Interface):
 
     subject: str = Attribute("the concrete subject the message was published to")
     payload: bytes = Attribute("the message's payload")
-    headers: Iterable[tuple[str, str]] = Attribute("the message's headers, in order")
+    headers: Iterable[Header] = Attribute("the message's headers, in order")
     header_error: str | None = Attribute("what is wrong with the header block; None when it is well-formed")
     wants_answer: bool = Attribute("whether anybody asked for the outcome")
+    durable: bool = Attribute(
+        "whether it comes again as long as it is not acknowledged: at least once, not at most once"
+    )
+    attempt: int = Attribute("how often it was delivered, this time included; 1 unless durable")
+    most_attempts: int | None = Attribute(
+        "after how many deliveries it comes no more; None when there is no such limit"
+    )
+    shared: bool = Attribute("whether it is one function's part of a message for several, whose retries are made here")
+    identity: str | None = Attribute(
+        "what names the message wherever and however often it is delivered, if anything does"
+    )
+    published_at_s: float | None = Attribute("when it was stored, in seconds since 1970; None when it never was")
 
-    def answer(payload: bytes, headers: list[tuple[str, str]]) -> None:
+    def park(parked: bool) -> None:
+        """Its call waits for others of the same function, and needs no slot; or no longer does."""
+
+    def answer(payload: bytes, headers: list[Header]) -> None:
         """
         Publish the outcome to whoever asked for it; does nothing when nobody did.
 
         :raises AnswerNotSent: nothing was published; :class:`AnswerTooLarge` when a smaller one could be.
         """
 
+    def ack() -> None:
+        """It is done. Every delivery ends with one of this and the following two; they do nothing unless durable."""
+
+    def nak(delay_s: float) -> None:
+        """Deliver it again after a while, here or elsewhere."""
+
+    def term(reason: str) -> None:
+        """It is given up: never deliver it again."""
+
 
 class ISource(Interface):
     """Where messages come from."""
 
-    subjects: tuple[str, ...] = Attribute("what it listens on")
+    description: str = Attribute("what it listens on, for the log")
 
     def take(deliver: Callable[[IDelivery], None]) -> None:
         """Hand every message that arrives to ``deliver``, from now on and over reconnects."""
+
+    def when_ready() -> Deferred[None]:
+        """Fires when messages can come in; at once if they can already."""
 
     def stop_taking() -> Deferred[None]:
         """Take no new message; fires when those already on the way have been delivered."""
@@ -55,8 +83,19 @@ class IGateway(Interface):
         """Close the idle connections."""
 
 
+class IDeadLetters(Interface):
+    """Where messages go that can never succeed."""
+
+    def publish(payload: bytes, headers: list[Header]) -> Deferred[None]:
+        """
+        Put a message there; fires when it is safe there, as far as the place can tell.
+
+        Fails with :class:`AnswerNotSent` when it is not.
+        """
+
+
 class AnswerNotSent(Exception):
-    """An answer could not be published; the text says why."""
+    """Something could not be published; the text says why."""
 
 
 class AnswerTooLarge(AnswerNotSent):

@@ -10,11 +10,14 @@ from typing import Any
 from twisted.python import usage
 
 from natsconnector import __version__, logs, settings
+from natsconnector.flags import Flag
 
 
-def _help_text(flag: settings.Flag) -> str:
+def _help_text(flag: Flag) -> str:
     names = ", ".join([flag.environment_name, *(alias.name for alias in flag.aliases)])
     default = "off" if flag.is_switch else flag.default or "none"
+    if flag.stream_default is not None:
+        default += f"; with --stream {flag.stream_default}"
     return f"{flag.meaning} [environment: {names}] [default: {default}]"
 
 

@@ -1,23 +1,26 @@
-"""The configuration: the one place that knows flags, environment names, their aliases and defaults."""
+"""The configuration: what flags and environment give, read once and checked as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from natsconnector import values
-from natsconnector.nats.errors import BadServerUrl, BadSubject
+from natsconnector import login, values
+from natsconnector.flags import FLAGS, PREFIX, Flag
 from natsconnector.nats.servers import parse_server
-from natsconnector.nats.subjects import encode_pattern
 from natsconnector.topics import overlaps
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-PREFIX = "NATSCONNECTOR_"
+__all__ = ["FLAGS", "PREFIX", "ConfigurationError", "Settings", "read"]
 
-# The server's own: replies to others, the JetStream API, system events.
-_NEVER_SUBSCRIBED = ("_INBOX.>", "$JS.>", "$SYS.>")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Names that are written in the other connectors' documents, but that their code does not know.
+_LOOKALIKES = {
+    "async_invocation": "asynchronous_invocation is the name",
+    "print_sync": "print_response is the name",
+    "NATS_URI": "NATS_HOST is the name",
+}
 
 
 class ConfigurationError(Exception):
@@ -28,131 +31,40 @@ class ConfigurationError(Exception):
         self.faults = faults
 
 
-def _nats_url(text: str) -> str:
-    try:
-        parse_server(text)
-    except BadServerUrl as e:  # whose text names no secret
-        raise ValueError(f"is not a NATS server's URL: {e}") from None
-    return text
-
-
-def _subject(text: str) -> str:
-    try:
-        encode_pattern(text)
-    except BadSubject as e:
-        raise ValueError(f"is not a subject: {e.reason}") from None
-    for reserved in _NEVER_SUBSCRIBED:
-        if overlaps(text, reserved):
-            raise ValueError(f"would hear {reserved}, which is NATS's own")
-    return text
-
-
-@dataclass(frozen=True)
-class Alias:
-    """An environment name that deployments of other connectors use."""
-
-    name: str
-    means: Callable[[str], str | None] = lambda text: text
-    """The value of ours for its value; None when it says nothing."""
-
-
-def _debug_level(text: str) -> str | None:
-    return "debug" if values.switch(text) else None
-
-
-@dataclass(frozen=True)
-class Flag:
-    """One setting: ``--max-inflight`` of the command line, ``NATSCONNECTOR_MAX_INFLIGHT`` of the environment."""
-
-    name: str
-    parse: Callable[[str], Any]
-    default: str | None
-    """As a user would write it; None when the setting is off unless given."""
-    meaning: str
-    aliases: tuple[Alias, ...] = ()
-    field: str = ""
-    """The field of :class:`Settings`; as the flag's name unless given."""
-    secret: bool = False
-    """The value may hold a secret: no message repeats it."""
-
-    @property
-    def attribute(self) -> str:
-        return self.field or self.name.replace("-", "_")
-
-    @property
-    def environment_name(self) -> str:
-        return PREFIX + self.name.replace("-", "_").upper()
-
-    @property
-    def is_switch(self) -> bool:
-        return self.parse is values.switch
-
-
-def _aliases(*names: str) -> tuple[Alias, ...]:
-    return tuple(Alias(name) for name in names)
-
-
-FLAGS: tuple[Flag, ...] = (
-    Flag("nats", values.list_of(_nats_url), "nats://127.0.0.1:4222",
-         "NATS servers, URL[,URL]: nats://[USER:PASSWORD@]HOST[:PORT]; a flag is seen in the process list",
-         _aliases("NATS_URL", "NATS_HOST", "broker_host"), secret=True),
-    Flag("gateway", values.gateway_url, "http://127.0.0.1:8080", "URL of the OpenFaaS gateway",
-         _aliases("GATEWAY_URL", "gateway_url", "FAAS_GATEWAY", "FAAS_HOST", "FAAS_HOSt"), secret=True),
-    Flag("subject", values.list_of(_subject), "function.call", "subjects where JSON envelopes arrive, S[,S]",
-         field="subjects"),
-    Flag("queue-group", values.word, "functions", "queue group of these subjects"),
-    Flag("callback-allow", values.list_of(values.host_pattern), None,
-         "hosts that callback_url may name, PATTERN[,PATTERN]; unset: any"),
-    Flag("allow-function", values.list_of(values.function_pattern), None,
-         "functions that may be called, PATTERN[,PATTERN]; unset: any"),
-    Flag("timeout", values.duration, "60s", "for one call, body included, time in the backlog not",
-         _aliases("upstream_timeout"), field="timeout_s"),
-    Flag("max-wait", values.duration, None,
-         "a message that waited longer in the backlog is answered 503 instead of called", field="max_wait_s"),
-    Flag("max-inflight", values.whole_number(1, 65536), "100", "calls at the gateway at once",
-         _aliases("max_inflight")),
-    Flag("max-pending-messages", values.whole_number(0, 10_000_000), "65536", "backlog, in messages"),
-    Flag("max-pending-bytes", values.size, "64MiB", "backlog, in bytes of payload"),
-    Flag("max-response-bytes", values.size, "8MiB", "a longer answer of a function is cut off (413)"),
-    Flag("retry-attempts", values.whole_number(1, 1000), "3", "attempts in total, the first included",
-         _aliases("max_retry_attempts")),
-    Flag("retry-codes", values.list_of(values.status_code), "429,503",
-         "statuses that are tried again, C[,C]; 502 and 504 stand for calls that may have been executed",
-         _aliases("retry_http_codes")),
-    Flag("retry-wait", values.duration, "500ms", "wait before the second attempt; doubles with each further one",
-         _aliases("initial_retry_wait"), field="retry_wait_s"),
-    Flag("retry-max-wait", values.duration, "120s", "longest wait, that of a Retry-After included",
-         _aliases("max_retry_wait"), field="retry_max_wait_s"),
-    Flag("retry-backoff", values.one_of("exponential", "full", "equal"), "full",
-         "exponential, or with full or equal jitter", _aliases("backoff")),
-    Flag("shutdown-timeout", values.duration, "25s", "how long work in progress may take at the end",
-         field="shutdown_timeout_s"),
-    Flag("print-response", values.switch, None, "log a line for every answer", _aliases("print_response")),
-    Flag("print-response-body", values.switch, None, "log the answers' bodies too", _aliases("print_response_body")),
-    Flag("print-request-body", values.switch, None, "log the requests' bodies", _aliases("print_request_body")),
-    Flag("log-format", values.one_of("console", "json"), "console", "console or json", _aliases("log_encoding")),
-    Flag("log-level", values.one_of("debug", "info", "warn", "error"), "info", "debug, info, warn or error",
-         (Alias("debug", _debug_level),)),
-    Flag("embedded", values.switch, None,
-         "start a nats-server and a local gateway as well, where --nats and --gateway say, for trying things out"),
-    Flag("functions", str, None,
-         "with --embedded: the stack.yml of the functions; unset: stack.yml or examples/stack.yml", field="functions"),
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Settings:
     """A configuration without faults. Durations are in seconds."""
 
     nats: tuple[str, ...] = field(repr=False)
+    nats_user: str | None
+    nats_password_file: str | None
+    nats_token_file: str | None
+    nats_nkey_file: str | None
+    nats_creds: str | None
+    nats_ca: str | None
+    nats_cert: str | None
+    nats_key: str | None
+    nats_tls_first: bool
+    inbox_prefix: str
     gateway: str
-    subjects: tuple[str, ...]
+    gateway_credentials: str | None
+    gateway_auth_scope: str
+    gateway_ca: str | None
+    topics: tuple[str, ...] | None
+    topics_from_annotations: bool
+    topic_queue_group: str
+    topic_delimiter: str
+    queued: bool
+    rebuild_interval_s: float
+    content_type: str | None
+    subjects: tuple[str, ...] | None
     queue_group: str
     callback_allow: tuple[str, ...] | None
     allow_function: tuple[str, ...] | None
     timeout_s: float
     max_wait_s: float | None
     max_inflight: int
+    max_inflight_per_function: int | None
     max_pending_messages: int
     max_pending_bytes: int
     max_response_bytes: int
@@ -161,6 +73,11 @@ class Settings:
     retry_wait_s: float
     retry_max_wait_s: float
     retry_backoff: str
+    stream: str | None
+    consumer: str
+    ack_wait_s: float
+    js_domain: str | None
+    dead_letter: str | None
     shutdown_timeout_s: float
     print_response: bool
     print_response_body: bool
@@ -198,13 +115,15 @@ def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Set
     for flag in FLAGS:
         try:
             given = _given(flag, flags, environment, warnings)
+            if given is None:
+                given = _Given(f"--{flag.name}", _default(flag, found))
+            else:
+                told.append(given.name if flag.secret else f"{given.name}={given.text}")
         except ValueError as e:
             faults.append(str(e))
             continue
         names[flag.attribute] = given.name
-        if given.text is not flag.default and given.text != "none":
-            told.append(given.name if flag.secret else f"{given.name}={given.text}")
-        if given.text.lower() == "none" and flag.default is None:
+        if given.text.lower() == "none" and (flag.default is None or flag.topics_default == "none"):
             found[flag.attribute] = None
             continue
         try:
@@ -213,7 +132,10 @@ def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Set
             value = "" if flag.secret else f" {given.text!r}"
             faults.append(f"{given.name}:{value} {e}")
     _check_together(found, names, faults)
-    warnings += _unknown_names(environment)
+    try:
+        warnings += _unknown_names(environment)
+    except ValueError as e:
+        faults.append(str(e))
     if faults:
         raise ConfigurationError(faults)
     for flag in FLAGS:
@@ -222,7 +144,17 @@ def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Set
     return Settings(**found, given=tuple(told), warnings=tuple(warnings))
 
 
-def _given(flag: Flag, flags: Mapping[str, str | None], environment: Mapping[str, str], warnings: list[str]) -> _Given:
+def _default(flag: Flag, found: Mapping[str, Any]) -> str:
+    if flag.topics_default is not None and (found.get("topics") or found.get("topics_from_annotations")):
+        return flag.topics_default
+    if flag.stream_default is not None and found.get("stream"):
+        return flag.stream_default
+    return flag.default or "none"
+
+
+def _given(
+    flag: Flag, flags: Mapping[str, str | None], environment: Mapping[str, str], warnings: list[str]
+) -> _Given | None:
     candidates = [_Given(f"--{flag.name}", flags.get(flag.name) or "")]
     candidates.append(_Given(flag.environment_name, environment.get(flag.environment_name, "")))
     for candidate in candidates:
@@ -231,7 +163,7 @@ def _given(flag: Flag, flags: Mapping[str, str | None], environment: Mapping[str
     aliases = []
     for alias in flag.aliases:
         text = environment.get(alias.name, "").strip()
-        if text:
+        if text and (alias.only_if is None or _is_on(alias.only_if, environment)):
             try:
                 meant = alias.means(text)
             except ValueError as e:
@@ -239,7 +171,7 @@ def _given(flag: Flag, flags: Mapping[str, str | None], environment: Mapping[str
             if meant is not None:
                 aliases.append(_Given(alias.name, meant))
     if not aliases:
-        return _Given(f"--{flag.name}", flag.default or "none")
+        return None
     warnings += [
         f"{aliases[0].name} and {other.name} disagree: {aliases[0].name} counts"
         for other in aliases[1:]
@@ -248,10 +180,22 @@ def _given(flag: Flag, flags: Mapping[str, str | None], environment: Mapping[str
     return aliases[0]
 
 
+def _is_on(name: str, environment: Mapping[str, str]) -> bool:
+    text = environment.get(name, "").strip()
+    try:
+        return bool(text) and values.switch(text)
+    except ValueError as e:
+        raise ValueError(f"{name}: {text!r} {e}") from None
+
+
 def _check_together(found: Mapping[str, Any], names: Mapping[str, str], faults: list[str]) -> None:
     wait, longest = found.get("retry_wait_s"), found.get("retry_max_wait_s")
     if wait is not None and longest is not None and wait > longest:
         faults.append(f"{names['retry_wait_s']} ({wait:g}s) is longer than {names['retry_max_wait_s']} ({longest:g}s)")
+    faults += login.faults(found, names)
+    faults += _subject_faults(found, names)
+    if found.get("gateway_auth_scope") == "all" and not found.get("gateway_credentials"):
+        faults.append(f"{names['gateway_auth_scope']}: there are no credentials to send, see --gateway-credentials")
     if found.get("functions") is not None and not found.get("embedded"):
         faults.append(f"{names['functions']} needs --embedded: without it the gateway knows the functions")
     if found.get("embedded"):
@@ -266,10 +210,35 @@ def _check_together(found: Mapping[str, Any], names: Mapping[str, str], faults: 
             )
 
 
+def _subject_faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the subjects as a whole: each message is to arrive once, in one of the two ways."""
+    subjects, topics = found.get("subjects") or (), found.get("topics") or ()
+    for subject in subjects:
+        for topic in topics:
+            if overlaps(subject, topic):
+                yield f"{names['subjects']} {subject} and {names['topics']} {topic} overlap: messages would come twice"
+    if "subjects" in found and not subjects and not topics and not found.get("topics_from_annotations"):
+        yield f"{names['subjects']}: there is nothing to listen on, neither subjects nor topics"
+    if found.get("stream") and found.get("topics_from_annotations"):
+        yield (
+            f"{names['stream']} and {names['topics_from_annotations']} exclude each other: the consumer of a stream"
+            " has fixed subjects, name them with --topics"
+        )
+    if found.get("dead_letter") is not None:
+        for subject in (*subjects, *topics):
+            if overlaps(found["dead_letter"], subject):
+                yield f"{names['dead_letter']}: the connector would hear its own dead letters on {subject}"
+
+
 def _unknown_names(environment: Mapping[str, str]) -> list[str]:
     known = {flag.environment_name for flag in FLAGS}
-    return [
-        f"{name} is set but means nothing"
-        for name in sorted(environment)
-        if name.startswith(PREFIX) and name not in known
+    unknown = [name for name in sorted(environment) if name.startswith(PREFIX) and name not in known]
+    warnings = [f"{name} is set but means nothing" for name in unknown]
+    warnings += [
+        f"{name} is set but means nothing: {instead}" for name, instead in _LOOKALIKES.items() if environment.get(name)
     ]
+    if _is_on("basic_auth", environment) and not (
+        environment.get("secret_mount_path") or environment.get(PREFIX + "GATEWAY_CREDENTIALS")
+    ):
+        warnings.append("basic_auth is on, but secret_mount_path does not say where the credentials are")
+    return warnings

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from natsconnector.calls import FunctionCall, Header
-from natsconnector.interfaces import AnswerTooLarge, IDelivery, IGateway, ISource
-from natsconnector.outcome import OVERLOADED, Outcome, failed
+from natsconnector.calls import FunctionCall
+from natsconnector.httpheaders import Header
+from natsconnector.interfaces import AnswerTooLarge, IDeadLetters, IDelivery, IGateway, ISource
+from natsconnector.outcome import Outcome, unfinished
 
 
 @implementer(IDelivery)
@@ -18,6 +19,7 @@ class FakeDelivery:
     A message that remembers how it was answered.
 
     :ivar answers: payload and headers of each answer; a message is answered once at the most.
+    :ivar acknowledged: ``("ack", None)``, ``("nak", delay_s)`` or ``("term", reason)``; once, too.
     """
 
     def __init__(
@@ -29,6 +31,11 @@ class FakeDelivery:
         *,
         wants_answer: bool = True,
         max_answer_bytes: int = 1 << 20,
+        durable: bool = False,
+        attempt: int = 1,
+        most_attempts: int | None = None,
+        identity: str | None = None,
+        published_at_s: float | None = None,
     ) -> None:
         self.payload = payload
         self.subject = subject
@@ -36,6 +43,14 @@ class FakeDelivery:
         self.header_error = header_error
         self.wants_answer = wants_answer
         self.max_answer_bytes = max_answer_bytes
+        self.durable = durable
+        self.shared = False
+        self.parked = False
+        self.attempt = attempt
+        self.most_attempts = most_attempts
+        self.identity = identity
+        self.published_at_s = published_at_s
+        self.acknowledged: list[tuple[str, object]] = []
         self.answers: list[tuple[bytes, dict[str, str]]] = []
 
     def answer(self, payload: bytes, headers: list[Header]) -> None:
@@ -43,20 +58,55 @@ class FakeDelivery:
             raise AnswerTooLarge(f"{len(payload)} bytes are more than {self.max_answer_bytes}")
         self.answers.append((payload, dict(headers)))
 
+    def park(self, parked: bool) -> None:
+        self.parked = parked
+
+    def ack(self) -> None:
+        self.acknowledged.append(("ack", None))
+
+    def nak(self, delay_s: float) -> None:
+        self.acknowledged.append(("nak", delay_s))
+
+    def term(self, reason: str) -> None:
+        self.acknowledged.append(("term", reason))
+
 
 @implementer(ISource)
 class FakeSource:
     """A source whose messages are whatever a test hands to :attr:`deliver`."""
 
-    def __init__(self, subjects: tuple[str, ...] = ("function.call",)) -> None:
-        self.subjects = subjects
+    def __init__(self) -> None:
+        self.description = "a fake source"
+        self.ready: Deferred[None] = succeed(None)
         self.deliver: Callable[[IDelivery], None] | None = None
 
     def take(self, deliver: Callable[[IDelivery], None]) -> None:
         self.deliver = deliver
 
+    def when_ready(self) -> Deferred[None]:
+        return self.ready
+
     def stop_taking(self) -> Deferred[None]:
         self.deliver = None
+        return succeed(None)
+
+
+@implementer(IDeadLetters)
+class FakeDeadLetters:
+    """
+    A place for dead letters.
+
+    :ivar letters: payload and headers of each; :ivar failures: errors for the next ones, used up first.
+    """
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[bytes, dict[str, str]]] = []
+        self.failures: list[Exception] = []
+
+    def publish(self, payload: bytes, headers: list[Header]) -> Deferred[None]:
+        if self.failures:
+            return fail(self.failures.pop(0))
+        self.letters.append((payload, dict(headers)))
         return succeed(None)
 
 
@@ -85,7 +135,7 @@ class FakeGateway:
 
     def _cancelled(self, call: Deferred[Outcome]) -> None:
         self.waiting.remove(call)
-        call.callback(failed(OVERLOADED, "gave up", final=True))
+        call.callback(unfinished("gave up", not_executed=False))
 
     def end(self, outcome: Outcome) -> None:
         """End the call that waits longest."""

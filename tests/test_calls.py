@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.calls import FunctionCall, Malformed, call_id, parse_envelope
+from natsconnector.calls import FunctionCall, Malformed, call_id, envelope_call
 
+CONNECTOR = (("X-Connector", "natsconnector"),)
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 
 
@@ -18,11 +19,11 @@ def envelope(function: Any = "figlet", **params: Any) -> bytes:
     return json.dumps({"function": function, "params": params}).encode()
 
 
-class ParseEnvelopeTests(SynchronousTestCase):
+class EnvelopeCallTests(SynchronousTestCase):
     """The JSON envelope."""
 
     def assertMalformed(self, payload: bytes, *says: str) -> None:
-        reason = self.assertRaises(Malformed, parse_envelope, payload).reason
+        reason = self.assertRaises(Malformed, envelope_call, payload).reason
         for text in says:
             self.assertIn(text, reason)
         self.assertNotIn("\n", reason)
@@ -31,10 +32,10 @@ class ParseEnvelopeTests(SynchronousTestCase):
     def test_the_two_messages(self) -> None:
         """The synchronous and the asynchronous message of the README mean what they say."""
         self.assertEqual(
-            parse_envelope(b'{"function": "figlet", "params": {"body": "Hello World"}}'),
-            FunctionCall("figlet", b"Hello World", "text/plain"),
+            envelope_call(b'{"function": "figlet", "params": {"body": "Hello World"}}'),
+            FunctionCall("figlet", b"Hello World", "text/plain", CONNECTOR),
         )
-        call = parse_envelope(
+        call = envelope_call(
             b'{"function": "figlet", "params": {"callback_url": "http://your-callback.url/example", "body": "Hi"}}'
         )
         self.assertTrue(call.asynchronous)
@@ -43,12 +44,14 @@ class ParseEnvelopeTests(SynchronousTestCase):
     def test_params_are_optional(self) -> None:
         """Without params the body is empty and the call synchronous."""
         for payload in (b'{"function":"f"}', b'{"function":"f","params":null}', b'{"function":"f","params":{}}'):
-            call = parse_envelope(payload)
+            call = envelope_call(payload)
             self.assertEqual((call.body, call.content_type, call.asynchronous), (b"", None, False))
 
     def test_unknown_keys_are_ignored(self) -> None:
         """What a later version may add does not break this one."""
-        self.assertEqual(parse_envelope(b'{"function":"f","v":2,"params":{"x":1}}'), FunctionCall("f"))
+        self.assertEqual(
+            envelope_call(b'{"function":"f","v":2,"params":{"x":1}}'), FunctionCall("f", headers=CONNECTOR)
+        )
 
     def test_bodies(self) -> None:
         """Strings go as they are, other values as compact JSON, binary as base64."""
@@ -65,7 +68,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
             ({"body": "x", "content_type": "text/csv"}, b"x", "text/csv"),
         ]
         for params, body, content_type in cases:
-            call = parse_envelope(envelope(**params))
+            call = envelope_call(envelope(**params))
             self.assertEqual((call.body, call.content_type), (body, content_type), params)
 
     def test_not_json(self) -> None:
@@ -94,7 +97,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
             b"{\"function\": 'figlet'}",
         ):
             self.assertMalformed(payload, "JavaScript", "double quotes")
-        reason = self.assertRaises(Malformed, parse_envelope, b'{"function" "figlet"}').reason
+        reason = self.assertRaises(Malformed, envelope_call, b'{"function" "figlet"}').reason
         self.assertNotIn("JavaScript", reason)
 
     def test_wrong_shapes(self) -> None:
@@ -120,7 +123,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
     def test_function_names(self) -> None:
         """Names of functions and namespaces pass; nothing passes that could leave /function/."""
         for good in ("f", "figlet", "figlet.openfaas-fn", "A_b-1", "a.b.c", "x" * 253):
-            self.assertEqual(parse_envelope(envelope(good)).function, good)
+            self.assertEqual(envelope_call(envelope(good)).function, good)
         for bad in (
             "", " ", ".", "..", "../system/functions", "a/b", "a%2fb", "a..b", ".a", "a.", "-a", "a-", "a b", "a\n",
             "a?b", "a#b", "a\\b", "ä", "a\x00", "x" * 254, "a:b", "a@b",
@@ -132,7 +135,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
         for good in (
             "http://h", "https://h:8443/a?b=c#d", "HTTP://h/", "http://[::1]:80/x", "http://user:pw@h/", "http://h:/",
         ):  # fmt: skip
-            self.assertEqual(parse_envelope(envelope(callback_url=good)).callback_url, good)
+            self.assertEqual(envelope_call(envelope(callback_url=good)).callback_url, good)
         for bad in (
             "", "x", "/x", "file:///x", "http://", "http:///x", "http:/x", "//h/x", "ftp://h", "http://h:99999/",
             "http://h:0/", "http://[::1", "http://h\\@evil/", "http://h/a b", "http://h/\r\nX: y", "http://h/ü",
@@ -142,8 +145,8 @@ class ParseEnvelopeTests(SynchronousTestCase):
 
     def test_headers(self) -> None:
         """Headers go along, but none that speaks for the connection or has a place of its own."""
-        call = parse_envelope(envelope(headers={"X-Tenant": " blue ", "traceparent": "00-1"}))
-        self.assertEqual(call.headers, (("X-Tenant", "blue"), ("traceparent", "00-1")))
+        call = envelope_call(envelope(headers={"X-Tenant": " blue ", "traceparent": "00-1"}))
+        self.assertEqual(call.headers, (*CONNECTOR, ("X-Tenant", "blue"), ("traceparent", "00-1")))
         for name in ("Host", "content-length", "Connection", "Transfer-Encoding", "X-Callback-Url", "X-Call-Id", "TE"):
             self.assertMalformed(envelope(headers={name: "x"}), f"may not set {name}")
         for name in ("", "a b", "a:b", "ü", "a\n"):
@@ -156,7 +159,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
     def test_anything(self, payload: bytes) -> None:
         """No payload raises anything but Malformed."""
         try:
-            parse_envelope(payload)
+            envelope_call(payload)
         except Malformed as e:
             self.assertTrue(e.reason)
 
@@ -170,7 +173,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
     )
     def test_any_json_body(self, body: Any) -> None:
         """Every JSON value arrives as the same JSON value."""
-        call = parse_envelope(envelope(body=body))
+        call = envelope_call(envelope(body=body))
         if body is None:
             self.assertEqual(call.body, b"")
         elif isinstance(body, str):
@@ -183,7 +186,7 @@ class ParseEnvelopeTests(SynchronousTestCase):
     def test_any_function_name(self, name: str) -> None:
         """Whatever passes for a name is one path segment and nothing else."""
         try:
-            function = parse_envelope(envelope(name)).function
+            function = envelope_call(envelope(name)).function
         except Malformed:
             return
         self.assertRegex(function, r"\A[A-Za-z0-9_.-]+\Z")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.backlog import Limits
 from natsconnector.connector import Connector
-from natsconnector.dispatcher import Dispatcher, Limits
+from natsconnector.dispatcher import Dispatcher
 from natsconnector.journal import Journal
-from natsconnector.nats import ClientClosed, FlushTimeout
 from natsconnector.outcome import Outcome, RetryPolicy
 from natsconnector.permissions import Permissions
+from natsconnector.planner import Planner
+from natsconnector.settlement import Settlement
 from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
 
 CALL = b'{"function": "f"}'
@@ -28,23 +30,16 @@ class FakeClient:
     def __init__(self, order: list[str]) -> None:
         self.order = order
         self.ready = True
-        self.became_ready: Deferred[None] = Deferred()
-        self.flushed: list[Deferred[None]] = []
 
     def start(self) -> None:
         self.order.append("start")
 
-    def when_ready(self) -> Deferred[None]:
-        return self.became_ready
-
     def flush(self, timeout_s: float = 10.0) -> Deferred[None]:
         self.order.append("flush")
-        return self.flushed.pop(0) if self.flushed else succeed(None)
+        return succeed(None)
 
     def close(self) -> Deferred[None]:
         self.order.append("close nats")
-        if not self.became_ready.called:
-            self.became_ready.errback(ClientClosed())
         return succeed(None)
 
 
@@ -61,12 +56,18 @@ class ConnectorTests(SynchronousTestCase):
         self.patch(self.source, "stop_taking", self.noted("stop taking", self.source.stop_taking))
         self.patch(self.gateway, "close", self.noted("close gateway", self.gateway.close))
         self.dispatcher = Dispatcher(
-            self.gateway, self.clock, journal, limits=Limits(), retries=RetryPolicy(), permissions=Permissions()
+            self.gateway,
+            self.clock,
+            journal,
+            Planner(Permissions()),
+            Settlement(self.clock, journal),
+            limits=Limits(),
+            retries=RetryPolicy(),
         )
         self.connector = Connector(
             self.clock,
             self.client,  # type: ignore[arg-type]
-            self.source,
+            [self.source],
             self.dispatcher,
             self.gateway,
             journal,
@@ -86,14 +87,12 @@ class ConnectorTests(SynchronousTestCase):
         return sum(event["log_format"].startswith("natsconnector ready") for event in logs)
 
     def test_ready(self) -> None:
-        """It says that it is ready when the server has the subscriptions, not before; and what to beware of."""
-        flushed: Deferred[None] = Deferred()
-        self.client.flushed = [fail(FlushTimeout(1)), flushed]
+        """It says that it is ready when its source is, not before; and what to beware of."""
+        self.source.ready = Deferred()
         with capturedLogs() as logs:
             self.connector.startService()
-            self.client.became_ready.callback(None)
             self.assertEqual(self.ready_lines(logs), 0)
-            flushed.callback(None)
+            self.source.ready.callback(None)
             self.assertEqual(self.ready_lines(logs), 1)
         self.assertIn("beware", [event.get("text") for event in logs if event["log_level"] is LogLevel.warn])
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from natsconnector.backlog import Limits
 from natsconnector.calls import FunctionCall
-from natsconnector.dispatcher import Dispatcher, Limits
-from natsconnector.interfaces import AnswerNotSent, IDelivery, IGateway, ISource
+from natsconnector.catalogue import Catalogue
+from natsconnector.dispatcher import Dispatcher
+from natsconnector.functions import DeployedFunction
+from natsconnector.interfaces import AnswerNotSent, IDeadLetters, IDelivery, IGateway, ISource
 from natsconnector.journal import Journal
 from natsconnector.outcome import Outcome, RetryPolicy, failed
 from natsconnector.permissions import Permissions
-from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
+from natsconnector.planner import Planner
+from natsconnector.settlement import Settlement
+from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource
 
 OK = Outcome(200, b"done")
 REFUSED = failed(502, "the gateway is unreachable", not_executed=True)
@@ -31,17 +36,21 @@ def message(function: str = "figlet", **more: Any) -> FakeDelivery:
 class DispatcherCase(SynchronousTestCase):
     """A dispatcher over a fake gateway and a clock."""
 
-    def dispatcher(self, *, limits: Limits | None = None, gateway: Any = None, **policy: Any) -> Dispatcher:
+    def dispatcher(
+        self, *, limits: Limits | None = None, gateway: Any = None, dead_letters: Any = None, **policy: Any
+    ) -> Dispatcher:
         self.clock = Clock()
         self.gateway = FakeGateway()
         self.journal = Journal(self.clock)
+        self.dead_letters = dead_letters
         return Dispatcher(
             gateway or self.gateway,
             self.clock,
             self.journal,
+            Planner(Permissions(functions=["figlet", "cat", "f*"])),
+            Settlement(self.clock, self.journal, self.dead_letters),
             limits=limits or Limits(inflight=2, pending_messages=3),
             retries=RetryPolicy(wait_s=1, backoff="exponential", **policy),
-            permissions=Permissions(functions=["figlet", "cat", "f*"]),
         )
 
     def assertAnswered(self, delivery: FakeDelivery, code: int, text: str = "") -> None:
@@ -60,6 +69,7 @@ class FakesTests(SynchronousTestCase):
         verifyObject(IDelivery, FakeDelivery())
         verifyObject(ISource, FakeSource())
         verifyObject(IGateway, FakeGateway())
+        verifyObject(IDeadLetters, FakeDeadLetters())
 
 
 class CallingTests(DispatcherCase):
@@ -69,7 +79,9 @@ class CallingTests(DispatcherCase):
         """A message is called once and answered once."""
         dispatcher, delivery = self.dispatcher(), message(headers=[("X-Call-Id", "mine")])
         dispatcher.dispatch(delivery)
-        self.assertEqual(self.gateway.calls, [FunctionCall("figlet", call_id="mine")])
+        self.assertEqual(
+            self.gateway.calls, [FunctionCall("figlet", headers=(("X-Connector", "natsconnector"),), call_id="mine")]
+        )
         self.assertEqual(delivery.answers, [])
         self.gateway.end(OK)
         self.assertEqual(delivery.answers, [(b"done", {"X-Function-Status": "200", "X-Call-Id": "mine"})])
@@ -255,6 +267,148 @@ class RetryTests(DispatcherCase):
             dispatcher.dispatch(delivery)
         # Two wait for their second attempt, the third has the slot; the backlog has no room for the fourth.
         self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 0, 1])
+
+
+class FunctionsTests(DispatcherCase):
+    """What depends on the list of functions."""
+
+    def with_functions(self, *functions: DeployedFunction, **more: Any) -> Dispatcher:
+        """A dispatcher whose catalogue has these functions once it is started."""
+        dispatcher = self.dispatcher(**more)
+        self.catalogue = Catalogue(self.clock, lambda: succeed([*functions]))
+        self.catalogue.watch(dispatcher.functions_are_known)
+        self.addCleanup(self.catalogue.stop)
+        dispatcher._planner = Planner(Permissions(), ["function.*"], self.catalogue)
+        return dispatcher
+
+    def test_held_until_known(self) -> None:
+        """A message before the first list waits, bounded, and is then called; without any list it ends with us."""
+        limits = Limits(inflight=1, pending_messages=2)
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), limits=limits)
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(3)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual((dispatcher.pending, self.gateway.calls), (2, []))
+        self.assertAnswered(deliveries[2], 503, "overloaded")
+        self.catalogue.start()
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (1, 1))
+        self.gateway.end(OK)
+        self.gateway.end(OK)
+        self.assertEqual([delivery.answers[0][0] for delivery in deliveries[:2]], [b"done", b"done"])
+
+    def test_given_up_while_held(self) -> None:
+        """What is still held at the end is answered."""
+        dispatcher = self.with_functions()
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        dispatcher.give_up()
+        self.assertAnswered(delivery, 503, "stopping")
+        self.successResultOf(dispatcher.when_idle())
+
+    def test_several_functions(self) -> None:
+        """They run side by side, each with its own retries; a durable message is retried here, and settled once."""
+        functions = [DeployedFunction(name, "", {"topic": "t"}) for name in ("a", "b")]
+        dispatcher = self.with_functions(*functions)
+        self.catalogue.start()
+        delivery = FakeDelivery(b"x", "t", durable=True, identity="S-1")
+        dispatcher.dispatch(delivery)
+        self.assertEqual([call.function for call in self.gateway.calls], ["a", "b"])
+        self.gateway.end(Outcome(503))
+        self.gateway.end(OK)
+        self.assertEqual((delivery.acknowledged, dispatcher.pending), ([], 1))
+        self.clock.advance(1)
+        self.assertEqual([call.function for call in self.gateway.calls], ["a", "b", "a"])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.acknowledged, [("ack", None)])
+        statuses = [(entry["function"], entry["status"]) for entry in json.loads(delivery.answers[0][0])]
+        self.assertEqual(statuses, [("a", 200), ("b", 200)])
+
+    def test_function_limit(self) -> None:
+        """A function's limit holds up only its own calls; what waits for it says that it needs no slot."""
+        limited = DeployedFunction("slow", "", {"topic": "s", "natsconnector.max-inflight": "1"})
+        dispatcher = self.with_functions(limited, DeployedFunction("fast", "", {"topic": "t"}))
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "s", durable=True) for _ in range(3)]
+        for delivery in (*deliveries, FakeDelivery(b"x", "t")):
+            dispatcher.dispatch(delivery)
+        self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast"])
+        self.assertEqual([delivery.parked for delivery in deliveries], [False, True, True])
+        self.gateway.end(OK)
+        self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
+
+    def test_function_retries(self) -> None:
+        """A function's own retry annotations count instead of the settings."""
+        annotations = {"topic": "t", "com.openfaas.retry.codes": "500", "com.openfaas.retry.attempts": "2"}
+        dispatcher = self.with_functions(DeployedFunction("f", "", annotations))
+        self.catalogue.start()
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        self.gateway.end(Outcome(500))
+        self.clock.advance(1)
+        self.gateway.end(Outcome(500))
+        self.assertEqual(len(self.gateway.calls), 2)
+        self.assertAnswered(delivery, 500)
+
+
+class DurableTests(DispatcherCase):
+    """Messages that come again unless acknowledged."""
+
+    def test_retried_elsewhere(self) -> None:
+        """A retry is left to the server, with the delay; the slot and the memory are free."""
+        dispatcher = self.dispatcher()
+        delivery = message(durable=True, attempt=2)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 0, []))
+
+    def test_last_attempt(self) -> None:
+        """Deliveries count as attempts; the consumer's own limit counts too."""
+        for delivery in (message(durable=True, attempt=3), message(durable=True, attempt=2, most_attempts=2)):
+            dispatcher = self.dispatcher()
+            dispatcher.dispatch(delivery)
+            self.gateway.end(REFUSED)
+            self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+
+    def test_overloaded(self) -> None:
+        """Without room it comes again after a while, not at once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=0))
+        dispatcher.dispatch(message())
+        delivery = message(durable=True)
+        dispatcher.dispatch(delivery)
+        self.assertEqual((delivery.acknowledged, delivery.answers), ([("nak", 1.0)], []))
+
+    def test_without_an_end(self) -> None:
+        """A message that was delivered again and again without an end is not called any more."""
+        dispatcher = self.dispatcher()
+        delivery = message(durable=True, attempt=17)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(self.gateway.calls, [])
+        self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+
+    def test_given_up(self) -> None:
+        """What is not finished at the end is left to others at once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        deliveries = [message(durable=True) for _ in range(2)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        dispatcher.give_up()
+        self.assertEqual([delivery.acknowledged for delivery in deliveries], [[("nak", 0.0)]] * 2)
+
+    def test_dead_letter(self) -> None:
+        """It is given up only when its dead letter is safe; meanwhile the dispatcher is not idle."""
+        dead_letters = FakeDeadLetters()
+        dead_letters.failures = [AnswerNotSent("away")]
+        dispatcher = self.dispatcher(dead_letters=dead_letters)
+        delivery = FakeDelivery(b"not json", durable=True)
+        dispatcher.dispatch(delivery)
+        idle = dispatcher.when_idle()
+        self.assertEqual(delivery.acknowledged, [])
+        self.assertNoResult(idle)
+        self.clock.advance(1)
+        self.assertEqual([payload for payload, _ in dead_letters.letters], [b"not json"])
+        self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+        self.successResultOf(idle)
 
 
 class StoppingTests(DispatcherCase):

@@ -10,28 +10,54 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "natsconnector"
-PURE = {"calls", "outcome", "permissions", "topics", "values"}
+PURE = {
+    "backlog",
+    "calls",
+    "deadletters",
+    "functions",
+    "httpheaders",
+    "outcome",
+    "permissions",
+    "topics",
+    "values",
+}
 # What each part may import of natsconnector; a folder may always import itself, `*` is everything.
 ALLOWED: dict[str, set[str]] = {
     "nats": set(),
-    "gateway": {"calls", "outcome", "interfaces"},
+    "gateway": {"calls", "functions", "httpheaders", "interfaces", "outcome"},
     "local": set(),
-    "calls": set(),
-    "outcome": {"calls"},
-    "permissions": {"calls"},
+    "backlog": set(),
+    "httpheaders": set(),
     "topics": set(),
     "values": set(),
-    "interfaces": {"calls", "outcome"},
+    "calls": {"httpheaders"},
+    "outcome": {"calls", "httpheaders"},
+    "deadletters": {"httpheaders"},
+    "permissions": {"calls"},
+    "functions": {"outcome", "topics", "values"},
+    "interfaces": {"calls", "httpheaders", "outcome"},
+    "ending": {"calls", "interfaces", "outcome"},
     "logs": set(),
-    "journal": {"calls", "logs", "outcome"},
-    "dispatcher": {"calls", "interfaces", "journal", "outcome", "permissions"},
-    "source": {"interfaces", "nats"},
-    "settings": {"nats", "topics", "values"},
-    "options": {"logs", "settings"},
-    "connector": {"dispatcher", "interfaces", "journal", "nats"},
-    "testing": {"calls", "interfaces", "outcome"},
+    "journal": {"calls", "ending", "logs", "outcome"},
+    "settlement": {"deadletters", "ending", "httpheaders", "interfaces", "journal", "outcome"},
+    "fanout": {"httpheaders", "interfaces", "outcome"},
+    "catalogue": {"functions", "topics"},
+    "planner": {"calls", "catalogue", "deadletters", "functions", "interfaces", "permissions", "topics"},
+    "dispatcher": {
+        "backlog", "calls", "ending", "fanout", "interfaces", "journal", "outcome", "planner", "settlement",
+    },
+    "sources": {"httpheaders", "interfaces", "nats", "topics"},
+    "login": {"nats", "topics"},
+    "flags": {"login", "nats", "topics", "values"},
+    "settings": {"flags", "login", "nats", "topics", "values"},
+    "connection": {"login", "nats", "settings"},
+    "options": {"flags", "logs", "settings"},
+    "connector": {"catalogue", "dispatcher", "interfaces", "journal", "nats"},
+    "testing": {"calls", "httpheaders", "interfaces", "outcome"},
     "service": {"*"},
-}
+    "commands": {"*"},
+    "__main__": {"commands"},
+}  # fmt: skip
 SANS_IO = ["nats/parser", "nats/events", "nats/headers", "nats/encode", "nats/subjects", "nats/errors"]
 
 

@@ -9,8 +9,10 @@ from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.calls import FunctionCall
+from natsconnector.ending import Ending
 from natsconnector.journal import Journal
 from natsconnector.outcome import Outcome, failed
+from natsconnector.testing import FakeDelivery
 
 CALL = FunctionCall("figlet", b"secret {body}", call_id="id-1")
 
@@ -26,7 +28,7 @@ class JournalTests(SynchronousTestCase):
             for outcome in outcomes:
                 if call is not None:
                     self.journal.calling(call)
-                self.journal.settled("function.call", call, outcome, 1, 0.5)
+                self.journal.settled(Ending(FakeDelivery(), call, outcome, 1, 0.5))
             clock.advance(10)
         return [formatEvent(event) for event in events if event["log_level"] >= LogLevel.info]
 

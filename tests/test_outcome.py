@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.calls import FunctionCall
-from natsconnector.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, RetryPolicy, answer, failed, overloaded
+from natsconnector.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, RetryPolicy, answer, failed, unfinished
 
 CALL = FunctionCall("figlet", call_id="id-1")
 ASYNC_CALL = FunctionCall("figlet", call_id="id-1", callback_url="http://h/")
@@ -42,7 +42,7 @@ class RetryPolicyTests(SynchronousTestCase):
     def test_final(self) -> None:
         """What cannot succeed is never tried again."""
         policy = RetryPolicy(codes=frozenset({413, 500, 503}))
-        for outcome in (failed(TOO_LARGE, "big", final=True), overloaded("full"), Outcome(500, final=True)):
+        for outcome in (failed(TOO_LARGE, "big", final=True), unfinished("full"), Outcome(500, final=True)):
             self.assertIsNone(self.delay(outcome, policy=policy))
 
     def test_attempts_count_the_first(self) -> None:

@@ -4,68 +4,38 @@ from __future__ import annotations
 
 import time
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
-from urllib.parse import urlsplit
 
-from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
-from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
-from twisted.web._newclient import RequestNotSent
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
-from natsconnector import __version__
-from natsconnector.calls import CALL_ID, CALLBACK_URL, FunctionCall, Header
-from natsconnector.gateway.body import BodyTooLarge, read_body
+from natsconnector.calls import CALL_ID, CALLBACK_URL, FunctionCall
+from natsconnector.gateway.credentials import Credentials, CredentialsFault
+from natsconnector.gateway.http import USER_AGENT, Answer, AnswerTooLarge, GatewayHttp, GivenUp, Late, NoAnswer
+from natsconnector.httpheaders import Header
 from natsconnector.interfaces import IGateway
-from natsconnector.outcome import BAD_GATEWAY, OVERLOADED, TIMED_OUT, TOO_LARGE, Outcome, failed
+from natsconnector.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
 
-_CONNECT_TIMEOUT_S = 10.0
-# Shorter than the idle time-out of any gateway in use, so that it is we who close a connection nobody needs: one that
-# the gateway closes under a request cannot be told from a call that broke off.
-_IDLE_CONNECTION_S = 30
 # What the gateway answers, behind a 500, to a call that its queue will never take.
 _PERMANENT_QUEUE_FAULTS = (b"Error queuing request: request body too large", b"Error queuing request: maximum payload")
-
-
-@implementer(IAgentEndpointFactory)
-class _OneEndpoint:
-    """The gateway's endpoint, made once: to make it anew for each call costs a tenth of the call."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        return self._endpoint
-
-
-def _endpoint(reactor: Any, url: str, connect_timeout_s: float) -> IStreamClientEndpoint:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    tls = parts.scheme == "https"
-    endpoint = HostnameEndpoint(reactor, parts.hostname, parts.port or (443 if tls else 80), connect_timeout_s)
-    return wrapClientTLS(optionsForClientTLS(parts.hostname), endpoint) if tls else endpoint
 
 
 @implementer(IGateway)
 class GatewayClient:
     """
-    An OpenFaaS gateway over a pool of kept connections.
+    An OpenFaaS gateway that functions are called through.
 
     Every retry is the caller's: none is made here, no redirect is followed and no cookie kept.
 
     :param url: the gateway's base URL, without a slash at the end.
-    :param timeout_s: for one call, connecting and reading the answer's body included.
+    :param timeout_s: for one call that has none of its own, connecting and reading the answer's body included.
     :param max_connections: how many idle connections are kept; the number of calls at once is the caller's to bound.
     :param max_response_bytes: a longer answer is an outcome of its own (413), and its connection is closed.
+    :param credentials: sent with every call that has no ``Authorization`` of its own. The gateway hands them on to
+        the function.
+    :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
 
     def __init__(
@@ -76,88 +46,91 @@ class GatewayClient:
         timeout_s: float,
         max_connections: int,
         max_response_bytes: int,
+        credentials: Credentials | None = None,
+        ca_file: str | None = None,
     ) -> None:
-        self._reactor = reactor
-        self._url = url
         self._timeout_s = timeout_s
-        self._max_response_bytes = max_response_bytes
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.maxPersistentPerHost = max_connections
-        self._pool.cachedConnectionTimeout = _IDLE_CONNECTION_S
-        self._pool.retryAutomatically = False
-        self._pool._factory.noisy = False
-        endpoint = _endpoint(reactor, url, min(timeout_s, _CONNECT_TIMEOUT_S))
-        self._http = HTTPClient(
-            Agent.usingEndpointFactory(reactor, _OneEndpoint(endpoint), pool=self._pool),
-            cookiejar=IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        self._credentials = credentials
+        self._http = GatewayHttp(
+            reactor,
+            url,
+            connect_timeout_s=timeout_s,
+            max_connections=max_connections,
+            max_response_bytes=max_response_bytes,
+            ca_file=ca_file,
         )
+        # Whether this gateway marks what it forwards with X-Start-Time.
+        self._marks_answers = False
 
     def call(self, call: FunctionCall) -> Deferred[Outcome]:
         """Call a function once: ``POST /function/NAME`` or ``/async-function/NAME``, see :class:`IGateway`."""
+        headers = _request_headers(call)
+        if self._credentials is not None and not headers.hasHeader(b"authorization"):
+            try:
+                headers.addRawHeader("Authorization", self._credentials.authorization())
+            except CredentialsFault as e:
+                return succeed(failed(BAD_GATEWAY, f"no credentials for the gateway: {e}", not_executed=True))
         route = "async-function" if call.asynchronous else "function"
-        given_up: Outcome | None = None
-
-        def time_out() -> None:
-            nonlocal given_up
-            given_up = failed(TIMED_OUT, f"{call.function} did not answer within {self._timeout_s:g} s")
-            exchange.cancel()
-
-        def ended(result: Outcome | Failure) -> Outcome:
-            if timeout.active():
-                timeout.cancel()
-            if given_up is not None:
-                return given_up
-            return self._without_answer(call, result) if isinstance(result, Failure) else result
-
-        # With no reactor given, treq would import the global one.
-        exchange: Deferred[Any] = self._http.post(
-            f"{self._url}/{route}/{call.function}",
-            data=call.body,
-            headers=_request_headers(call),
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._reactor,
+        timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
+        exchange: Deferred[Any] = self._http.exchange(
+            "POST", f"/{route}/{call.function}", headers, call.body, timeout_s
         )
-        timeout = self._reactor.callLater(self._timeout_s, time_out)
-        exchange.addCallback(self._read_answer)
-        exchange.addBoth(ended)
-        return exchange
+        return exchange.addCallbacks(self._outcome, _without_answer, callbackArgs=(call,), errbackArgs=(call,))
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
-        closed: Deferred[None] = self._pool.closeCachedConnections()
-        return closed
+        return self._http.close()
 
-    def _read_answer(self, response: IResponse) -> Deferred[Outcome]:
-        def complete(body: bytes) -> Outcome:
-            return Outcome(
-                status=response.code,
-                body=body,
-                headers=_response_headers(response.headers),
-                final=response.code == 500 and body.startswith(_PERMANENT_QUEUE_FAULTS),
-                retry_after_s=_retry_after_s(response.headers),
-            )
-
-        return read_body(response, self._max_response_bytes).addCallback(complete)
-
-    def _without_answer(self, call: FunctionCall, failure: Failure) -> Outcome:
-        """What a failed exchange says about the call: above all, whether it can have been executed."""
-        if failure.check(BodyTooLarge):
-            reason = f"the answer of {call.function} is larger than {self._max_response_bytes} bytes"
-            return failed(TOO_LARGE, reason, final=True)
-        if _was_cancelled(failure):
-            return failed(OVERLOADED, f"gave up before {call.function} answered; it may have been executed", final=True)
-        # Before a connection stands, the gateway has seen nothing of the call.
-        if failure.check(error.ConnectError, error.DNSLookupError, RequestNotSent):
-            return failed(BAD_GATEWAY, f"the gateway is unreachable: {_text(failure)}", not_executed=True)
-        reason = (
-            f"the connection broke before {call.function} had answered ({_text(failure)}); it may have been executed"
+    def _outcome(self, answer: Answer, call: FunctionCall) -> Outcome:
+        if answer.status == 401 and self._credentials is not None:
+            self._credentials.forget()
+        if not call.asynchronous and not self._was_called(answer):
+            reason = f"the gateway answered without having called {call.function} (scaling it from zero timed out)"
+            return failed(BAD_GATEWAY, reason, not_executed=True)
+        return Outcome(
+            status=answer.status,
+            body=answer.body,
+            headers=_response_headers(answer.headers),
+            final=answer.status == 500 and answer.body.startswith(_PERMANENT_QUEUE_FAULTS),
+            retry_after_s=_retry_after_s(answer.headers),
         )
-        return failed(BAD_GATEWAY, reason)
+
+    def _was_called(self, answer: Answer) -> bool:
+        """
+        False for an answer that cannot be the function's.
+
+        A gateway whose function does not come up from zero in time answers 200 with nothing in it, without the mark
+        of what it has forwarded. Only one that is known to set that mark can be judged by its absence.
+        """
+        if answer.headers.hasHeader(b"x-start-time"):
+            self._marks_answers = True
+        elif self._marks_answers and answer.status == 200:
+            if not answer.body:
+                return False
+            # An answer that is a function's, without the mark: it is another gateway by now.
+            self._marks_answers = False
+        return True
+
+
+def _without_answer(failure: Failure, call: FunctionCall) -> Outcome:
+    """What a failed exchange says about the call: above all, whether it can have been executed."""
+    problem = failure.value
+    assert isinstance(problem, NoAnswer)
+    if isinstance(problem, AnswerTooLarge):
+        return failed(TOO_LARGE, f"the answer of {call.function} is {problem.reason}", final=True)
+    if isinstance(problem, GivenUp):
+        then = "answered; it may have been executed" if problem.sent else "was called"
+        return unfinished(f"gave up before {call.function} {then}", not_executed=not problem.sent)
+    if not problem.sent:
+        return failed(BAD_GATEWAY, f"the gateway is unreachable: {problem.reason}", not_executed=True)
+    if isinstance(problem, Late):
+        return failed(TIMED_OUT, f"{call.function} {problem.reason}")
+    reason = f"the connection broke before {call.function} had answered ({problem.reason}); it may have been executed"
+    return failed(BAD_GATEWAY, reason)
 
 
 def _request_headers(call: FunctionCall) -> Headers:
-    headers = Headers({"User-Agent": [f"natsconnector/{__version__}"], CALL_ID: [call.call_id]})
+    headers = Headers({"User-Agent": [USER_AGENT], CALL_ID: [call.call_id]})
     if call.content_type is not None:
         headers.addRawHeader("Content-Type", call.content_type)
     if call.callback_url is not None:
@@ -187,21 +160,3 @@ def _retry_after_s(headers: Headers) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
-
-
-def _causes(failure: Failure) -> list[Failure]:
-    """``failure`` and what it wraps: Twisted's HTTP client reports lists of failures."""
-    wrapped = getattr(failure.value, "reasons", None) or []
-    return [failure, *(cause for reason in wrapped for cause in _causes(reason))]
-
-
-def _was_cancelled(failure: Failure) -> bool:
-    return any(cause.check(CancelledError, error.ConnectingCancelledError) for cause in _causes(failure))
-
-
-def _text(failure: Failure) -> str:
-    """The innermost cause in a few words, on one line."""
-    cause = _causes(failure)[-1].value
-    if isinstance(cause, ResponseFailed):
-        return "no answer"
-    return " ".join((str(cause) or type(cause).__name__).split())[:200].rstrip(".")

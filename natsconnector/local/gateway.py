@@ -23,7 +23,7 @@ STOP_GRACE_S = 1.0
 class LocalGateway:
     """Serves `functions` as an OpenFaaS gateway would. For development: whoever reaches the port runs the functions.
 
-    :param functions: by name.
+    :param functions: by `name`, or by `name.namespace`, which tells those of one name in several namespaces apart.
     :param port: 0 takes a free one.
     :param credentials: user and password that `/system/` asks for; None leaves it open.
     :param function_timeout_s: a call that takes longer is killed and answered with 502.

@@ -62,8 +62,8 @@ class Invocations:
 
     Both ways have a limit of their own, so that a heap of asynchronous calls does not keep others waiting.
 
-    :ivar functions: by name; may be changed at any time.
-    :ivar counts: calls so far, by function name.
+    :ivar functions: by `name` or `name.namespace`; may be changed at any time.
+    :ivar counts: calls so far, by `name.namespace`.
     """
 
     log = Logger()
@@ -117,12 +117,14 @@ class Invocations:
         short_name, dot, namespace = name.rpartition(".")
         if not dot:
             short_name, namespace = name, DEFAULT_NAMESPACE
-        function = self.functions.get(short_name)
-        if function is None or function.namespace != namespace:
-            body = f"error finding function {short_name}.{namespace}: not found\n"
-            return succeed(Answer(HTTPStatus.NOT_FOUND, body.encode()))
-        self.counts[short_name] += 1
-        return self._processes.run(function, call)
+        full_name = f"{short_name}.{namespace}"
+        for key in (full_name, short_name):
+            function = self.functions.get(key)
+            if function is not None and function.namespace == namespace:
+                self.counts[full_name] += 1
+                return self._processes.run(function, call)
+        body = f"error finding function {full_name}: not found\n"
+        return succeed(Answer(HTTPStatus.NOT_FOUND, body.encode()))
 
     async def _call_and_call_back(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
         answer = await self._run(name, call)

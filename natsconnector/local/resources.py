@@ -193,7 +193,7 @@ class _System(Resource):
                 "annotations": dict(function.annotations),
                 "replicas": 1,
                 "availableReplicas": 1,
-                "invocationCount": self._invocations.counts[function.name],
+                "invocationCount": self._invocations.counts[f"{function.name}.{function.namespace}"],
             }
             for function in functions
             if function.namespace == asked

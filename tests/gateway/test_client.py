@@ -3,94 +3,43 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from natsconnector.calls import FunctionCall
-from natsconnector.gateway import GatewayClient
+from natsconnector.gateway import Credentials, GatewayClient, http
 from natsconnector.interfaces import IGateway
 from natsconnector.outcome import Outcome
+from tests.gateway.servers import RawConnection, RawServerCase, answer
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nX-Start-Time: 1\r\n\r\nhi"
 
 
-class RawServer(Factory):
-    """Answers requests with whatever bytes a test wants, and remembers them and the connections."""
-
-    noisy = False
-
-    def __init__(self, respond: Callable[[RawConnection], None]) -> None:
-        self.respond = respond
-        self.requests: list[bytes] = []
-        self.connections: list[RawConnection] = []
-        self.when_lost: Deferred[None] = Deferred()
-
-    def buildProtocol(self, addr: Any) -> Protocol:
-        connection = RawConnection(self)
-        self.connections.append(connection)
-        return connection
-
-
-class RawConnection(Protocol):
-    """One connection of a :class:`RawServer`; takes requests of known length."""
-
-    def __init__(self, server: RawServer) -> None:
-        self.server = server
-        self.buffer = b""
-
-    def dataReceived(self, data: bytes) -> None:
-        self.buffer += data
-        head, end, body = self.buffer.partition(b"\r\n\r\n")
-        length = [
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
-        ]
-        if end and len(body) >= length[0]:
-            self.server.requests.append(self.buffer)
-            self.buffer = b""
-            self.server.respond(self)
-
-    def write(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
-
-    def lose(self) -> None:
-        assert self.transport is not None
-        self.transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.server.when_lost.called:
-            self.server.when_lost.callback(None)
-
-
-class GatewayClientTests(TestCase):
-    """Calls and their outcomes."""
+class ClientCase(RawServerCase):
+    """A client of a raw server."""
 
     def client(self, respond: Callable[[RawConnection], None], **more: Any) -> GatewayClient:
-        self.server = RawServer(respond)
-        port: IListeningPort = cast(Any, reactor).listenTCP(0, self.server, interface="127.0.0.1")
-        self.addCleanup(self.close_port, port)
-        self.url = f"http://127.0.0.1:{cast(Any, port.getHost()).port}"
+        self.server = self.serve(respond)
+        self.url = f"http://127.0.0.1:{self.server.port}"
         client = self.client_of(self.url, **more)
         self.addCleanup(client.close)
         return client
 
-    def client_of(self, url: str, *, timeout_s: float = 10.0, max_response_bytes: int = 1000) -> GatewayClient:
+    def client_of(
+        self, url: str, *, timeout_s: float = 10.0, max_response_bytes: int = 1000, **more: Any
+    ) -> GatewayClient:
         return GatewayClient(
-            reactor, url, timeout_s=timeout_s, max_connections=10, max_response_bytes=max_response_bytes
+            reactor, url, timeout_s=timeout_s, max_connections=10, max_response_bytes=max_response_bytes, **more
         )
-
-    async def close_port(self, port: IListeningPort) -> None:
-        for connection in self.server.connections:
-            connection.lose()
-        await port.stopListening()  # type: ignore[misc]
 
     def respond_with(self, *chunks: bytes, close: bool = False) -> Callable[[RawConnection], None]:
         def respond(connection: RawConnection) -> None:
@@ -100,6 +49,10 @@ class GatewayClientTests(TestCase):
                 connection.lose()
 
         return respond
+
+
+class GatewayClientTests(ClientCase):
+    """Calls and their outcomes."""
 
     def test_interface(self) -> None:
         """It is a gateway."""
@@ -241,6 +194,144 @@ class GatewayClientTests(TestCase):
             await arrived
             ended.cancel()
             outcome = await ended
-            self.assertEqual((outcome.status, outcome.final), (503, True))
+            self.assertEqual((outcome.status, outcome.unfinished, outcome.not_executed), (503, True, False))
             self.assertIn("may have been executed", outcome.failure or "")
             await self.server.when_lost
+
+    async def test_own_deadline(self) -> None:
+        """A call's own time limit counts instead of the client's."""
+        client = self.client(self.respond_with(), timeout_s=60.0)
+        outcome = await client.call(FunctionCall("f", call_id="i", timeout_s=0.1))
+        self.assertEqual((outcome.status, outcome.not_executed), (504, False))
+        self.assertEqual(outcome.failure, "f did not answer within 0.1 s")
+
+    async def test_given_up_before_a_connection(self) -> None:
+        """Until a connection stands, whatever ends the call leaves it not executed: its deadline, or its caller."""
+        self.patch(http, "gateway_endpoint", lambda *_: NeverConnected())
+        for timeout_s, status, text in ((0.05, 502, "no connection within 0.05 s"), (60.0, 503, "was called")):
+            client = self.client_of("http://127.0.0.1:1", timeout_s=timeout_s)
+            ending = client.call(FunctionCall("f", call_id="i"))
+            if status == 503:
+                ending.cancel()
+            outcome = await ending
+            self.assertEqual((outcome.status, outcome.not_executed), (status, True))
+            self.assertIn(text, outcome.failure or "")
+
+
+@implementer(IStreamClientEndpoint)
+class NeverConnected:
+    """Where a connection is always on its way."""
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        return Deferred()
+
+
+class ScaleFromZeroTests(ClientCase):
+    """The gateway's empty 200 when it has not called the function."""
+
+    MARK = b"X-Start-Time: 1"
+    TRAP = answer()
+
+    async def outcomes(self, *answers: bytes, call: FunctionCall | None = None) -> list[Outcome]:
+        """What becomes of one call after the other."""
+        waiting = list(answers)
+        client = self.client(lambda connection: connection.write(waiting.pop(0)))
+        return [await client.call(call or FunctionCall("f", call_id="i")) for _ in answers]
+
+    async def test_trap(self) -> None:
+        """From a gateway that marks its answers, an empty 200 without the mark is none: not executed, and told."""
+        for marked in (answer(b"x", b"200 OK", self.MARK), answer(b"", b"500 Oh", self.MARK)):
+            outcome = (await self.outcomes(marked, self.TRAP))[1]
+            self.assertEqual((outcome.status, outcome.ok, outcome.not_executed), (502, False, True))
+            self.assertIn("without having called f (scaling it from zero timed out)", outcome.failure or "")
+
+    async def test_other_gateways(self) -> None:
+        """A gateway that was never seen to mark answers may answer an empty 200."""
+        for outcome in await self.outcomes(self.TRAP, answer(b"x"), self.TRAP):
+            self.assertTrue(outcome.ok)
+
+    async def test_answers_of_functions(self) -> None:
+        """A marked empty answer is the function's; so is what another gateway, at the same place now, does not mark."""
+        marked = answer(b"", b"200 OK", self.MARK)
+        outcomes = await self.outcomes(marked, marked, answer(b"x"), self.TRAP)
+        self.assertEqual([outcome.ok for outcome in outcomes], [True] * 4)
+
+    async def test_other_statuses(self) -> None:
+        """What the gateway answers itself, without the mark, stands; it does not say that there is no mark either."""
+        marked = answer(b"", b"200 OK", self.MARK)
+        outcomes = await self.outcomes(marked, answer(b"error finding function", b"404 Not Found"), self.TRAP)
+        self.assertEqual([outcome.status for outcome in outcomes], [200, 404, 502])
+
+    async def test_asynchronous(self) -> None:
+        """The asynchronous route neither teaches nor is judged."""
+        marked = answer(b"", b"202 Accepted", self.MARK)
+        queued = FunctionCall("f", call_id="i", queued=True)
+        for outcome in await self.outcomes(marked, self.TRAP, call=queued):
+            self.assertTrue(outcome.ok)
+
+
+class CallCredentialsTests(ClientCase):
+    """Credentials on calls, for gateways that ask for them there, too."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.write("s3cret")
+
+    def write(self, password: str) -> None:
+        (self.folder / "basic-auth-user").write_text("admin")
+        (self.folder / "basic-auth-password").write_text(password)
+
+    def authorizations(self) -> list[str]:
+        """Of the requests so far."""
+        return [
+            line.split(b": ")[1].decode()
+            for request in self.server.requests
+            for line in request.split(b"\r\n")
+            if line.lower().startswith(b"authorization")
+        ]
+
+    async def test_off(self) -> None:
+        """Unless it is told to, no call carries credentials: the gateway would hand them to the function."""
+        await self.client(self.respond_with(ANSWER)).call(FunctionCall("f", call_id="i"))
+        self.assertEqual(self.authorizations(), [])
+
+    async def test_sent(self) -> None:
+        """Calls of both kinds carry them, except for one that has its own."""
+        client = self.client(self.respond_with(ANSWER), credentials=Credentials(str(self.folder)))
+        call = FunctionCall("f", call_id="i")
+        await client.call(call)
+        await client.call(replace(call, queued=True))
+        await client.call(replace(call, headers=(("authorization", "Bearer own"),)))
+        self.assertEqual(self.authorizations(), ["Basic YWRtaW46czNjcmV0"] * 2 + ["Bearer own"])
+
+    async def test_refused(self) -> None:
+        """After a 401, which is an answer like any other, the files are read again, and only then."""
+        client = self.client(
+            self.respond_with(answer(b"no", b"401 Unauthorized")), credentials=Credentials(str(self.folder))
+        )
+        call = FunctionCall("f", call_id="i")
+        self.assertEqual((await client.call(call)).status, 401)
+        self.write("changed")
+        await client.call(call)
+        self.server.respond = self.respond_with(ANSWER)
+        await client.call(call)
+        self.write("again")
+        await client.call(call)
+        self.assertEqual(
+            self.authorizations(),
+            [
+                "Basic YWRtaW46czNjcmV0",
+                "Basic YWRtaW46Y2hhbmdlZA==",
+                "Basic YWRtaW46Y2hhbmdlZA==",
+                "Basic YWRtaW46Y2hhbmdlZA==",
+            ],
+        )
+
+    async def test_missing(self) -> None:
+        """Without its files nothing is sent, and the outcome says which is missing."""
+        os.remove(self.folder / "basic-auth-password")
+        client = self.client(self.respond_with(ANSWER), credentials=Credentials(str(self.folder)))
+        outcome = await client.call(FunctionCall("f", call_id="i"))
+        self.assertEqual((outcome.status, outcome.not_executed, self.server.requests), (502, True, []))
+        self.assertIn("basic-auth-password cannot be read: No such file", outcome.failure or "")

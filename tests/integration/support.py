@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -15,9 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+
+from natsconnector.local.nats_server import NatsServer
+from natsconnector.nats import ConnectionLost, Msg, NatsClient, NoResponders
 
 reactor = cast(Any, _reactor)
 WAIT_S = 60.0
@@ -25,23 +30,29 @@ WAIT_S = 60.0
 
 
 class Waits:
-    """Deferreds that fire when a condition becomes true; :meth:`changed` looks again."""
+    """Deferreds that fire when a condition becomes true, or fail when it raises; :meth:`changed` looks again."""
 
     def __init__(self) -> None:
-        self._waits: list[tuple[Callable[[], bool], Deferred[None]]] = []
+        self._waits: list[tuple[Callable[[], bool], Deferred[Any]]] = []
 
     def when(self, condition: Callable[[], bool]) -> Deferred[None]:
-        wait: Deferred[None] = Deferred()
+        wait: Deferred[Any] = Deferred()
         self._waits.append((condition, wait))
         self.changed()
         return wait.addTimeout(WAIT_S, reactor)
 
     def changed(self) -> None:
         for entry in list(self._waits):
-            if entry[0]() and entry in self._waits:
+            condition, wait = entry
+            result: Failure | None = None
+            try:
+                over = condition()
+            except AssertionError:
+                over, result = True, Failure()
+            if over and entry in self._waits:
                 self._waits.remove(entry)
-                if not entry[1].called:
-                    entry[1].callback(None)
+                if not wait.called:
+                    wait.callback(result)
 
 
 @dataclass
@@ -53,6 +64,21 @@ class Recorded:
     body: bytes
     headers: dict[str, str]
     request: Request
+
+
+class _Site(Site):
+    """Knows its connections."""
+
+    noisy = False
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource)
+        self.channels: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel = super().buildProtocol(addr)
+        self.channels.append(channel)
+        return channel
 
 
 class RecordingGateway(Resource):
@@ -69,8 +95,10 @@ class RecordingGateway(Resource):
         self.requests: list[Recorded] = []
         self.waits = Waits()
         self.respond: Callable[[Recorded], None] = lambda recorded: self.answer(recorded, 200, b"done")
-        self._site = Site(self)
-        self._site.noisy = False
+        self._site = _Site(self)
+        self.functions: list[dict[str, Any]] = []
+        self.credentials: tuple[str, str] | None = None
+        self.listed = 0
         self._listening: IListeningPort | None = None
         self.port = 0
 
@@ -84,10 +112,10 @@ class RecordingGateway(Resource):
         listening, self._listening = self._listening, None
         if listening is not None:
             await cast(Any, listening.stopListening())
-        for recorded in self.requests:
-            transport = recorded.request.transport
-            if transport is not None:
-                cast(Any, transport).abortConnection()
+        channels, self._site.channels = self._site.channels, []
+        for channel in channels:
+            if channel._channel.transport is not None:
+                channel._channel.transport.abortConnection()
 
     @property
     def url(self) -> str:
@@ -100,8 +128,15 @@ class RecordingGateway(Resource):
     def when_requests(self, number: int) -> Deferred[None]:
         return self.waits.when(lambda: len(self.requests) >= number)
 
+    def when_answered(self, recorded: Recorded) -> Deferred[None]:
+        return self.waits.when(lambda: bool(recorded.request.finished))
+
     def render(self, request: Request) -> Any:
         assert request.content is not None
+        if request.path == b"/healthz":
+            return b"OK"
+        if request.path.startswith(b"/system/"):
+            return self._system(request)
         recorded = Recorded(
             request.method.decode(),
             request.uri.decode(),
@@ -115,6 +150,29 @@ class RecordingGateway(Resource):
         self.waits.changed()
         return NOT_DONE_YET
 
+    def deploy(self, name: str, namespace: str = "openfaas-fn", **annotations: str) -> None:
+        """Have a function in the list."""
+        self.functions.append({"name": name, "namespace": namespace, "annotations": annotations})
+
+    def _system(self, request: Request) -> bytes:
+        if self.credentials is not None and (request.getUser(), request.getPassword()) != tuple(
+            text.encode() for text in self.credentials
+        ):
+            request.setResponseCode(401)
+            return b"invalid credentials\n"
+        if request.path == b"/system/namespaces":
+            return json.dumps(sorted({each["namespace"] for each in self.functions})).encode()
+        wanted = request.args.get(b"namespace", [b"openfaas-fn"])[0].decode()
+        self.listed += 1
+        self.waits.changed()
+        return json.dumps([each for each in self.functions if each["namespace"] == wanted]).encode()
+
+    def when_listed_again(self) -> Deferred[None]:
+        """Fires when the functions as they are now have been asked for."""
+        seen = self.listed
+        # The answer to the first of these may have been on its way already.
+        return self.waits.when(lambda: self.listed >= seen + 2)
+
     def answer(self, recorded: Recorded, status: int, body: bytes = b"", **headers: str) -> None:
         """Answer a request, unless its client is gone."""
         if recorded.request.transport is None or recorded.request.finished or recorded.request._disconnected:
@@ -124,6 +182,7 @@ class RecordingGateway(Resource):
             recorded.request.setHeader(name.replace("_", "-"), value)
         recorded.request.write(body)
         recorded.request.finish()
+        self.waits.changed()
 
 
 class ConnectorProcess(ProcessProtocol):
@@ -137,13 +196,15 @@ class ConnectorProcess(ProcessProtocol):
         twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", "natsconnector"]
         clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._process = reactor.spawnProcess(
-            self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: 1}
+            self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
         )
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
         self.lines += lines
         self._waits.changed()
+
+    errReceived = outReceived
 
     def processEnded(self, reason: Failure) -> None:
         self.ended = reason
@@ -180,3 +241,52 @@ class ConnectorProcess(ProcessProtocol):
     async def stop(self) -> None:
         self.signal("TERM")
         await self.when_ended()
+
+
+def envelope(body: Any = None, function: str = "figlet", **params: Any) -> bytes:
+    return json.dumps({"function": function, "params": {"body": body, **params}}).encode()
+
+
+class ConnectorCase(TestCase):
+    """A nats-server, a recording gateway, a client; connectors as a test wants them."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        self.server = self.make_server()
+        await self.server.start()
+        self.addCleanup(self.server.stop)
+        self.gateway = RecordingGateway()
+        await self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+        self.client = NatsClient(reactor, [self.server.url])
+        self.client.start()
+        await self.client.when_ready()
+        self.addCleanup(self.client.close)
+
+    def make_server(self) -> NatsServer:
+        return NatsServer(reactor)
+
+    async def connector(self, *flags: str, **environment: str) -> ConnectorProcess:
+        """A connector that is ready, by flags or by environment alone."""
+        if not environment:
+            flags = ("--nats", self.server.url, "--gateway", self.gateway.url, *flags)
+        connector = ConnectorProcess(*flags, environment=environment)
+        self.addCleanup(connector.stop)
+        await connector.when_ready()
+        return connector
+
+    def request(self, payload: bytes, **more: Any) -> Deferred[Msg]:
+        return self.client.request("function.call", payload, timeout_s=WAIT_S, **more)
+
+    async def request_until_heard(self, payload: bytes) -> Msg:
+        """Ask until somebody listens: after an outage each client comes back in its own time."""
+        while True:
+            await self.client.when_ready()
+            try:
+                return await self.request(payload)
+            except (NoResponders, ConnectionLost):
+                continue
+
+    def assertError(self, answer: Msg, code: int, *says: str) -> None:
+        self.assertEqual(answer.headers.get("Nats-Service-Error-Code"), str(code))
+        for text in says:
+            self.assertIn(text, answer.headers.get("Nats-Service-Error") or "")

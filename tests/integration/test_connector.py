@@ -2,59 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import DeferredList
 from twisted.trial.unittest import TestCase
 
-from natsconnector.local.nats_server import NatsServer
-from natsconnector.nats import ConnectionLost, Msg, NatsClient, NoResponders
-from tests.integration.support import WAIT_S, ConnectorProcess, Recorded, RecordingGateway, Waits, reactor
-
-
-def envelope(body: Any = None, function: str = "figlet", **params: Any) -> bytes:
-    return json.dumps({"function": function, "params": {"body": body, **params}}).encode()
-
-
-class ConnectorCase(TestCase):
-    """A nats-server, a recording gateway, a client; connectors as a test wants them."""
-
-    async def setUp(self) -> None:  # type: ignore[override]
-        self.server = NatsServer(reactor)
-        await self.server.start()
-        self.addCleanup(self.server.stop)
-        self.gateway = RecordingGateway()
-        await self.gateway.start()
-        self.addCleanup(self.gateway.stop)
-        self.client = NatsClient(reactor, [self.server.url])
-        self.client.start()
-        await self.client.when_ready()
-        self.addCleanup(self.client.close)
-
-    async def connector(self, *flags: str) -> ConnectorProcess:
-        """A connector that is ready."""
-        connector = ConnectorProcess("--nats", self.server.url, "--gateway", self.gateway.url, *flags)
-        self.addCleanup(connector.stop)
-        await connector.when_ready()
-        return connector
-
-    def request(self, payload: bytes, **more: Any) -> Deferred[Msg]:
-        return self.client.request("function.call", payload, timeout_s=WAIT_S, **more)
-
-    async def request_until_heard(self, payload: bytes) -> Msg:
-        """Ask until somebody listens: after an outage each client comes back in its own time."""
-        while True:
-            await self.client.when_ready()
-            try:
-                return await self.request(payload)
-            except (NoResponders, ConnectionLost):
-                continue
-
-    def assertError(self, answer: Msg, code: int, *says: str) -> None:
-        self.assertEqual(answer.headers.get("Nats-Service-Error-Code"), str(code))
-        for text in says:
-            self.assertIn(text, answer.headers.get("Nats-Service-Error") or "")
+from natsconnector.nats import Msg
+from tests.integration.support import ConnectorCase, ConnectorProcess, Recorded, Waits, envelope
 
 
 class MessagesTests(ConnectorCase):
@@ -154,7 +106,7 @@ class MessagesTests(ConnectorCase):
             frame = b"HPUB function.call answers %d %d\r\n%b%b\r\n" % (
                 len(block), len(block) + len(envelope()), block, envelope(),
             )  # fmt: skip
-            self.client._send(frame)
+            self.client._session._send(frame)
         await waits.when(lambda: len(inbox) == 3)
         for answer in inbox:
             self.assertError(answer, 400, "header block")

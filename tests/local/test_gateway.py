@@ -186,6 +186,20 @@ class SyncCallTests(GatewayTests):
         }.items():
             self.assertEqual((await self.request("POST", f"/function/{name}"))[0], status, name)
 
+    async def test_one_name_in_two_namespaces(self) -> None:
+        """Both can be deployed, and each is called, listed and counted in its own namespace."""
+        self.functions["cat.staging"] = Function(
+            "cat", "tr a-z A-Z", namespace="staging", annotations={"topic": "loud"}
+        )
+        for name, answer in (("cat", b"hi"), ("cat.openfaas-fn", b"hi"), ("cat.staging", b"HI")):
+            self.assertEqual((await self.request("POST", f"/function/{name}", b"hi"))[2], answer, name)
+        for namespace, topic, calls in (("openfaas-fn", "echo", 2), ("staging", "loud", 1)):
+            listed = json.loads((await self.request("GET", f"/system/functions?namespace={namespace}"))[2])
+            [cat] = [each for each in listed if each["name"] == "cat"]
+            self.assertEqual((cat["annotations"]["topic"], cat["invocationCount"]), (topic, calls))
+        del self.functions["cat.staging"]
+        self.assertEqual((await self.request("POST", "/function/cat.staging"))[0], 404)
+
     async def test_bad_names(self) -> None:
         """What cannot be a name is no route at all: it gets neither to a function nor to the rest of the gateway."""
         for path in ("/function/", "/function/a%2fb", "/function/a%20b", "/nothing", "/", "/function"):
