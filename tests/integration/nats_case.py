@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
 from typing import Any
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
 from natsconnector.local.nats_server import NatsServer, NatsServerError, find_nats_server
 from natsconnector.nats import Msg, NatsClient, Status
+from tests.integration.ports import free_port
 
 reactor: Any = _reactor
 
@@ -94,21 +92,6 @@ class NatsTestCase(TestCase):
         client = self.make_client(*urls, **options)
         await client.when_ready()
         return client
-
-
-async def free_port() -> int:
-    """A port nobody listens on, outside the range from which outgoing connections take theirs.
-
-    A server that is started again has to find its port free, whoever has connected to whom meanwhile.
-    """
-    while True:
-        try:
-            listening = reactor.listenTCP(SystemRandom().randrange(15000, 32000), Factory(), interface="127.0.0.1")
-        except CannotListenError:
-            continue
-        port: int = listening.getHost().port
-        await listening.stopListening()
-        return port
 
 
 def turn() -> Deferred[None]:

@@ -18,7 +18,8 @@ from natsconnector.nats import (
     RequestTimeout,
     Status,
 )
-from tests.integration.nats_case import free_port, reactor
+from tests.integration.nats_case import reactor
+from tests.integration.ports import free_port
 
 RESPONDERS = 2
 

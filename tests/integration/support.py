@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import ConnectionLost, Msg, NatsClient, NoResponders
+from tests.integration.ports import free_port
 
 reactor = cast(Any, _reactor)
 WAIT_S = 60.0
@@ -104,8 +105,8 @@ class RecordingGateway(Resource):
 
     async def start(self) -> None:
         """Listen; on the same port as before when it is started again."""
+        self.port = self.port or await free_port()
         self._listening = reactor.listenTCP(self.port, self._site, interface="127.0.0.1")
-        self.port = cast(Any, self._listening).getHost().port
 
     async def stop(self) -> None:
         """Stop listening and break every connection."""
@@ -251,6 +252,7 @@ class ConnectorCase(TestCase):
     """A nats-server, a recording gateway, a client; connectors as a test wants them."""
 
     async def setUp(self) -> None:  # type: ignore[override]
+        self.port = await free_port()
         self.server = self.make_server()
         await self.server.start()
         self.addCleanup(self.server.stop)
@@ -263,7 +265,7 @@ class ConnectorCase(TestCase):
         self.addCleanup(self.client.close)
 
     def make_server(self) -> NatsServer:
-        return NatsServer(reactor)
+        return NatsServer(reactor, port=self.port)
 
     async def connector(self, *flags: str, **environment: str) -> ConnectorProcess:
         """A connector that is ready, by flags or by environment alone."""

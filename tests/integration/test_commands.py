@@ -63,7 +63,7 @@ class CheckTests(CommandCase):
     """``check``."""
 
     def make_server(self) -> NatsServer:
-        return NatsServer(reactor, jetstream_dir=self.mktemp())
+        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
 
     async def test_all_is_well(self) -> None:
         """A line for each thing that is there, and 0; nothing is taken, made or called."""

@@ -21,7 +21,7 @@ class StreamCase(ConnectorCase):
     """A stream of calls, a stream of dead letters, and connectors that take from them."""
 
     def make_server(self) -> NatsServer:
-        return NatsServer(reactor, jetstream_dir=self.mktemp())
+        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
 
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
@@ -225,6 +225,34 @@ class FailingTests(StreamCase):
             {answer.headers.get("Nats-Service-Error-Code") for answer in answers}, {"400", "403", "404", "500"}
         )
         self.assertEqual(sum(r.body.startswith(b"good") for r in self.gateway.requests), len(cases))
+
+    async def test_stream_full_of_poison(self) -> None:
+        """Hundreds of messages of every bad kind, with good ones in between: each gets what it deserves."""
+        poison = {
+            b"": "empty",
+            b"\xff\xfe\x00": "UTF-8",
+            b"{'function': 'figlet'}": "double quotes",
+            b"[" * 100_000: "nested",
+            b"[1]": "object",
+            b'{"function": 5}': "function",
+            envelope(function="../../system/functions"): "function",
+            envelope(callback_url="file:///etc/passwd"): "callback_url",
+        }
+        kinds = [*poison]
+        connector = await self.taking("--dead-letter", "dead", "--max-inflight", "10")
+        published = []
+        for number in range(400):
+            payload = kinds[number % len(kinds)] if number % 10 else envelope(str(number))
+            published.append(self.js.publish("function.call", payload))
+        await DeferredList(published, fireOnOneErrback=True)
+        await self.when_settled()
+        letters = await self.dead_letters()
+        self.assertEqual(len(letters), 360)
+        for payload, headers in letters:
+            self.assertEqual(headers["Dead-Letter-Status"], "400")
+            self.assertIn(poison[payload], headers["Dead-Letter-Reason"])
+        self.assertEqual(self.gateway.count(), {b"%d" % number: 1 for number in range(0, 400, 10)})
+        self.assertIsNone(connector.ended)
 
     async def test_without_dead_letters(self) -> None:
         """Without a place for dead letters a line names stream and sequence of what is given up."""

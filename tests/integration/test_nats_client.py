@@ -10,7 +10,8 @@ from natsconnector.nats import (
     PermissionsViolation,
     Status,
 )
-from tests.integration.nats_case import Collector, NatsTestCase, StatusCollector, free_port, turn
+from tests.integration.nats_case import Collector, NatsTestCase, StatusCollector, turn
+from tests.integration.ports import free_port
 
 
 class MessageTests(NatsTestCase):

@@ -234,7 +234,7 @@ class StreamTests(TopicCase):
     """Topics of a stream."""
 
     def make_server(self) -> NatsServer:
-        return NatsServer(reactor, jetstream_dir=self.mktemp())
+        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
 
     async def test_topics_from_a_stream(self) -> None:
         """One message for several functions: only the one that failed is tried again; then it is acknowledged once."""
