@@ -25,13 +25,22 @@ class FanOut:
     def __init__(self, delivery: IDelivery, functions: list[str], not_sent: Callable[[str], object]) -> None:
         self._delivery = delivery
         self._not_sent = not_sent
-        self._open = len(functions)
         self.parts = [Part(self, delivery, function) for function in functions]
+        self._open = set(self.parts)
+        self._is_parked = False
 
-    def settled(self) -> None:
+    def parked(self) -> None:
+        """Whether a part waits for others of its function has changed; the whole does when all that are left do."""
+        is_parked = all(part.parked for part in self._open)
+        if is_parked is not self._is_parked:
+            self._is_parked = is_parked
+            self._delivery.park(is_parked)
+
+    def settled(self, part: Part) -> None:
         """A part has reached its end."""
-        self._open -= 1
+        self._open.discard(part)
         if self._open:
+            self.parked()
             return
         delays = [part.nak_delay_s for part in self.parts if part.nak_delay_s is not None]
         if delays and self._delivery.durable:
@@ -72,6 +81,7 @@ class Part:
     def __init__(self, whole: FanOut, delivery: IDelivery, function: str) -> None:
         self._whole = whole
         self._delivery = delivery
+        self.parked = False
         self.nak_delay_s: float | None = None
         self.term_reason: str | None = None
         self.entry: dict[str, Any] = {"function": function}
@@ -100,15 +110,16 @@ class Part:
             self.entry["body_base64"] = base64.b64encode(payload).decode("ascii")
 
     def park(self, parked: bool) -> None:
-        self._delivery.park(parked)
+        self.parked = parked
+        self._whole.parked()
 
     def ack(self) -> None:
-        self._whole.settled()
+        self._whole.settled(self)
 
     def nak(self, delay_s: float) -> None:
         self.nak_delay_s = delay_s
-        self._whole.settled()
+        self._whole.settled(self)
 
     def term(self, reason: str) -> None:
         self.term_reason = reason
-        self._whole.settled()
+        self._whole.settled(self)

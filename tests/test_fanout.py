@@ -80,6 +80,17 @@ class FanOutTests(SynchronousTestCase):
         fan_out.parts[1].nak(0.0)
         self.assertEqual((self.delivery.answers, self.delivery.acknowledged), ([], [("nak", 0.0)]))
 
+    def test_parked(self) -> None:
+        """The whole needs no slot as long as all that is left of it waits for others of its functions."""
+        fan_out = self.fan_out("a", "b", "c")
+        fan_out.parts[0].park(True)
+        fan_out.parts[1].park(True)
+        self.assertFalse(self.delivery.parked)
+        self.end(fan_out, 2, Outcome(200))
+        self.assertTrue(self.delivery.parked)
+        fan_out.parts[0].park(False)
+        self.assertFalse(self.delivery.parked)
+
     def test_answer_too_large(self) -> None:
         """Answers that are too large together become a 413."""
         fan_out = self.fan_out("a", "b", max_answer_bytes=100)

@@ -143,7 +143,7 @@ class JetStreamSource:
         self.most_deliveries: int | None = None
         self.description = f"subjects {', '.join(subjects)} of stream {stream}, consumer {consumer}"
         self._unsettled: dict[Hashable, JetStreamDelivery] = {}
-        self._parked: set[int] = set()
+        self._parked: set[JetStreamDelivery] = set()
         self._pulling: PullConsumer | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
         self._flow: Deferred[None] | None = None
@@ -194,16 +194,16 @@ class JetStreamSource:
     def park(self, delivery: JetStreamDelivery, parked: bool) -> None:
         """A delivery that waits for its function makes room for others, as far as that is bounded."""
         if parked:
-            self._parked.add(delivery.where.stream_sequence)
+            self._parked.add(delivery)
             if self._pulling is not None:
                 self._pulling.pull()
         else:
-            self._parked.discard(delivery.where.stream_sequence)
+            self._parked.discard(delivery)
 
     def settled(self, delivery: JetStreamDelivery) -> None:
         """There is room for another one."""
         self._unsettled.pop(_name(delivery.where), None)
-        self._parked.discard(delivery.where.stream_sequence)
+        self._parked.discard(delivery)
         if self._pulling is not None:
             self._pulling.pull()
         self._keep_alive_while_needed()
