@@ -258,19 +258,19 @@ class StreamTests(TopicCase):
     async def test_limited_function_holds_no_pulled_message(self) -> None:
         """More messages for a function at its limit than may be pulled: the others are taken all the same."""
         js = JetStream(self.client)
-        await js.create_stream({"name": "ORDERS", "subjects": ["narrow", "wide"]})
+        await js.create_stream({"name": "ORDERS", "subjects": ["t.*"]})
         self.gateway.functions = []
-        self.gateway.deploy("narrow", **{"topic": "narrow", "natsconnector.max-inflight": "1"})
-        self.gateway.deploy("wide", topic="wide")
+        self.gateway.deploy("narrow", **{"topic": "t.narrow", "natsconnector.max-inflight": "1"})
+        self.gateway.deploy("wide", topic="t.wide")
         waiting: list[Recorded] = []
         self.gateway.respond = lambda recorded: (
             waiting.append(recorded) if "narrow" in recorded.path else self.gateway.answer(recorded, 200)
         )
-        await self.connector("--stream", "ORDERS", "--topics", "narrow,wide", "--max-inflight", "2", *QUICK)
+        await self.connector("--stream", "ORDERS", "--topics", "t.*", "--max-inflight", "2", *QUICK)
         for number in range(6):
-            await js.publish("narrow", b"narrow %d" % number)
+            await js.publish("t.narrow", b"narrow %d" % number)
         for number in range(4):
-            await js.publish("wide", b"wide %d" % number)
+            await js.publish("t.wide", b"wide %d" % number)
         await self.gateway.when_requests(5)
         self.assertEqual(len(waiting), 1)
         for number in range(6):
