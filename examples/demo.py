@@ -54,6 +54,9 @@ def main() -> int:
     connector = subprocess.Popen(
         [BIN / "twistd", "-n", *command], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
+    # So that it does not stay behind however this program is ended.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         assert connector.stdout is not None
         for line in connector.stdout:

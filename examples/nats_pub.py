@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 
 from natsconnector.nats import NatsClient, NatsError
@@ -21,10 +21,13 @@ async def call(reactor: Any, nats: str, function: str, body: str) -> None:
     client = NatsClient(reactor, [nats], name="nats_pub")
     client.start()
     try:
+        await client.when_ready().addTimeout(5.0, reactor)
         message = json.dumps({"function": function, "params": {"body": body}}).encode()
         answer = await client.request("function.call", message, timeout_s=60.0)
     except NatsError as e:
         sys.exit(f"no answer: {e}")
+    except TimeoutError:
+        sys.exit(f"no connection to NATS: {client.last_error}")
     finally:
         await client.close()
     if error := answer.headers.get("Nats-Service-Error"):

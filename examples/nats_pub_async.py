@@ -13,7 +13,7 @@ import json
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 from twisted.web.http import Request
 from twisted.web.resource import Resource
@@ -48,16 +48,21 @@ async def call(reactor: Any, nats: str, callback_url: str | None, function: str,
         callback_url = f"http://127.0.0.1:{port.getHost().port}/example"
     client = NatsClient(reactor, [nats], name="nats_pub_async")
     client.start()
+    accepted = False
     try:
+        await client.when_ready().addTimeout(5.0, reactor)
         message = {"function": function, "params": {"callback_url": callback_url, "body": body}}
         answer = await client.request("function.call", json.dumps(message).encode(), timeout_s=60.0)
         if error := answer.headers.get("Nats-Service-Error"):
             sys.exit(f"failed with {answer.headers.get('Nats-Service-Error-Code')}: {error}")
+        accepted = True
         print(f"accepted, call id {answer.headers.get('X-Call-Id')}")
         if port is not None:
             print(f"called back:\n{await callback.when_called.addTimeout(60.0, reactor)}")
     except NatsError as e:
         sys.exit(f"no answer: {e}")
+    except TimeoutError:
+        sys.exit("not called back within 60 s" if accepted else f"no connection to NATS: {client.last_error}")
     finally:
         await client.close()
         if port is not None:

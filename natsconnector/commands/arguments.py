@@ -29,7 +29,10 @@ NATS_FLAGS = (
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Collection[str], title: str) -> None:
-    """Let a command take these of the connector's flags."""
+    """Let a command take these of the connector's flags, and ``--wait``, see :func:`connected`."""
+    parser.add_argument(
+        "--wait", type=float, default=10.0, metavar="SECONDS", help="how long to wait for NATS at the start [10]"
+    )
     group = parser.add_argument_group(title)
     for flag in _flags(names):
         environment = ", ".join([flag.environment_name, *(alias.name for alias in flag.aliases)])
@@ -47,10 +50,14 @@ def read(arguments: argparse.Namespace, names: Collection[str], environment: Map
 
     :raises ConfigurationError: with all that is wrong.
     """
-    flags = _flags(names)
-    given = {flag.name: getattr(arguments, flag.name.replace("-", "_")) for flag in flags}
-    known = {name for flag in flags for name in (flag.environment_name, *(alias.name for alias in flag.aliases))}
-    return settings.read(given, {name: value for name, value in environment.items() if name in known})
+    given = {flag.name: getattr(arguments, flag.name.replace("-", "_")) for flag in _flags(names)}
+    others = {name for flag in FLAGS if flag.name not in names for name in _environment_names(flag)}
+    return settings.read(given, {name: value for name, value in environment.items() if name not in others})
+
+
+def _environment_names(flag: Flag) -> list[str]:
+    conditions = [alias.only_if for alias in flag.aliases if alias.only_if is not None]
+    return [flag.environment_name, *(alias.name for alias in flag.aliases), *conditions]
 
 
 def _flags(names: Collection[str]) -> list[Flag]:

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
 from natsconnector.connection import nats_client
-from natsconnector.nats import NatsError
+from natsconnector.nats import Msg, NatsClient, NatsError
 from natsconnector.settings import ConfigurationError
+from natsconnector.sources.jetstream import REPLY_SUBJECT
 
 NAME = "call"
 _FLAGS = (*NATS_FLAGS, "subject", "timeout")
@@ -30,9 +31,6 @@ def add_to(commands: Any) -> None:
     parser.add_argument("function", metavar="FUNCTION", help="NAME or NAME.NAMESPACE")
     parser.add_argument("body", metavar="BODY", nargs="?", help="the body, text")
     parser.add_argument("--callback-url", metavar="URL", help="call asynchronously, with the result posted there")
-    parser.add_argument(
-        "--wait", type=float, default=10.0, metavar="SECONDS", help="how long to wait for NATS at the start [10]"
-    )
     add_flags(parser, _FLAGS, "as the connector has it")
     parser.set_defaults(run=run)
 
@@ -55,7 +53,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
         await connected(reactor, client, arguments.wait)
         envelope = json.dumps({"function": arguments.function, "params": params}).encode()
         # A little longer than the connector waits, so that its own word about a time-out can come.
-        answer = await client.request(subject, envelope, timeout_s=settings.timeout_s + 5.0)
+        answer = await _answer(reactor, client, subject, envelope, settings.timeout_s + 5.0)
     except NatsError as e:
         raise SystemExit(f"no answer: {e}") from None
     finally:
@@ -69,6 +67,32 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
         print(f"accepted, call id {answer.headers.get('X-Call-Id')}")
     sys.stdout.buffer.write(answer.payload)
     sys.stdout.buffer.flush()
+
+
+async def _answer(reactor: Any, client: NatsClient, subject: str, envelope: bytes, timeout_s: float) -> Msg:
+    """The connector's answer; when a stream holds the subject it comes where the message asks for it to."""
+    outcome: Deferred[Msg] = Deferred()
+    inbox = client.new_inbox()
+    client.subscribe(inbox, lambda msg: None if outcome.called else outcome.callback(msg))
+    reply = await client.request(subject, envelope, headers={REPLY_SUBJECT: inbox}, timeout_s=timeout_s)
+    if not _is_stored(reply):
+        return reply
+    print("stored in a stream, waiting for its connector", file=sys.stderr, flush=True)
+    try:
+        return await outcome.addTimeout(timeout_s, reactor)
+    except TimeoutError:
+        raise SystemExit(f"no answer within {timeout_s:g} s: the message stays in its stream") from None
+
+
+def _is_stored(reply: Msg) -> bool:
+    """Whether a reply is not a connector's, but a stream's: that it has stored the message."""
+    if reply.headers:
+        return False
+    try:
+        fields = json.loads(reply.payload)
+    except ValueError:
+        return False
+    return isinstance(fields, dict) and "stream" in fields and "seq" in fields
 
 
 def _body(arguments: argparse.Namespace) -> str | None:

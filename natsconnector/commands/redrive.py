@@ -15,7 +15,7 @@ from natsconnector.commands.letters import Letter, Redrive, Result, Tally
 from natsconnector.commands.progress import Output, Progress
 from natsconnector.connection import nats_client
 from natsconnector.nats import NatsClient, NatsError
-from natsconnector.nats.jetstream import JetStream, check_name
+from natsconnector.nats.jetstream import JetStream, JetStreamError, check_name
 from natsconnector.settings import ConfigurationError
 
 NAME = "redrive"
@@ -38,9 +38,6 @@ def add_to(commands: Any) -> None:
     which.add_argument("--status", type=_list, metavar="C[,C]", help="with these statuses, with *: 5*")
     which.add_argument("--reason", metavar="TEXT", help="with this in their reason, upper or lower case")
     which.add_argument("--limit", type=_number, metavar="N", help="no more than so many")
-    parser.add_argument(
-        "--wait", type=float, default=10.0, metavar="SECONDS", help="how long to wait for NATS at the start [10]"
-    )
     add_flags(parser, _FLAGS, "connection to NATS, as the connector has it")
     parser.set_defaults(run=run)
 
@@ -79,7 +76,10 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
 async def _redrive(
     reactor: Any, client: NatsClient, jetstream: JetStream, arguments: argparse.Namespace, output: Output
 ) -> None:
-    state = (await jetstream.stream(arguments.stream)).get("state", {})
+    try:
+        state = (await jetstream.stream(arguments.stream)).get("state", {})
+    except JetStreamError as e:
+        raise SystemExit(f"stream {arguments.stream}: {e}") from None
     total, last = int(state.get("messages", 0)), int(state.get("last_seq", 0))
     progress = Progress(reactor, output, total)
     tally = Tally()

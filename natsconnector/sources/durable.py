@@ -92,7 +92,7 @@ async def _create(
     there = await _subjects_of(jetstream, stream)
     if there and not any(overlaps(one, other) for one in there for other in subjects):
         raise NotUsable(
-            f"stream {stream} holds {', '.join(there)}, nothing of what --subject says: {', '.join(subjects)}"
+            f"stream {stream} holds {', '.join(there)}, nothing that --subject and --topics name: {', '.join(subjects)}"
         )
     fields = await jetstream.create_consumer(stream, _wanted(jetstream, name, subjects, ack_wait_s))
     try:
@@ -162,7 +162,8 @@ async def check_consumer(
         config.get("ack_policy") != "explicit" and f"its ack_policy is {config.get('ack_policy')}, not explicit",
         config.get("headers_only") and "it gives headers only",
         config.get("priority_groups") and "it has priority groups",
-        not fits and f"it takes {', '.join(sorted(filters))}, but --subject says {', '.join(sorted(subjects))}",
+        not fits
+        and f"it takes {', '.join(sorted(filters))}, but --subject and --topics name {', '.join(sorted(subjects))}",
     ):
         if wrong:
             raise NotUsable(f"consumer {name} does not fit: {wrong}; name another one with --consumer, or remove it")

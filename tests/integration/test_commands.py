@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,9 @@ from tests.integration.support import ConnectorCase, Recorded, reactor
 
 class CommandCase(ConnectorCase):
     """Runs ``python -m natsconnector``."""
+
+    def make_server(self) -> NatsServer:
+        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
 
     async def command(self, *arguments: str, **environment: str) -> tuple[str, str, int]:
         """Output, errors and exit code."""
@@ -34,6 +38,18 @@ class CallTests(CommandCase):
         await self.connector()
         self.assertEqual(await self.command("call", "figlet", "Hello"), ("done", "", 0))
         self.assertEqual(self.gateway.requests[0].body, b"Hello")
+
+    async def test_through_a_stream(self) -> None:
+        """When a stream holds the subject, the answer is the function's all the same, not the stream's."""
+        js = JetStream(self.client)
+        await js.create_stream({"name": "S", "subjects": ["function.*"]})
+        await self.connector("--stream", "S")
+        output, errors, code = await self.command("call", "figlet", "Hello")
+        self.assertEqual((output, code), ("done", 0))
+        self.assertIn("stored in a stream", errors)
+        _, errors, code = await self.command("call", "../x", "Hello")
+        self.assertEqual(code, 1)
+        self.assertIn("failed with 400", errors)
 
     async def test_failure(self) -> None:
         """What went wrong is said, with what the function answered, and the exit code is not 0."""
@@ -62,9 +78,6 @@ class CallTests(CommandCase):
 class CheckTests(CommandCase):
     """``check``."""
 
-    def make_server(self) -> NatsServer:
-        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
-
     async def test_all_is_well(self) -> None:
         """A line for each thing that is there, and 0; nothing is taken, made or called."""
         js = JetStream(self.client)
@@ -86,6 +99,21 @@ class CheckTests(CommandCase):
             self.assertIn(line, output)
         self.assertEqual(self.gateway.requests, [])
 
+    async def test_environment_of_others(self) -> None:
+        """Credentials that are named as for the official connector count, and names that mean nothing are told."""
+        self.gateway.credentials = ("admin", "secret")
+        self.gateway.deploy("figlet", topic="orders")
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "basic-auth-user").write_text("admin")
+        (folder / "basic-auth-password").write_text("secret")
+        environment = {"basic_auth": "true", "secret_mount_path": str(folder), "topics": "orders", "print_sync": "1"}
+        output, _, code = await self.command("check", **environment, NATSCONNECTOR_MAX_INFLIGT="3")
+        self.assertEqual(code, 0, output)
+        self.assertIn("ok    topic orders: goes to figlet.openfaas-fn", output)
+        self.assertIn("warn  NATSCONNECTOR_MAX_INFLIGT is set but means nothing", output)
+        self.assertIn("warn  print_sync is set but means nothing: print_response is the name", output)
+
     async def test_what_is_missing(self) -> None:
         """Each is told with its reason, the rest is tried all the same, and the exit code is 1."""
         self.gateway.credentials = ("admin", "x")
@@ -94,6 +122,17 @@ class CheckTests(CommandCase):
         self.assertIn("FAIL  stream S: stream not found", output)
         self.assertIn("FAIL  functions: GET /system/namespaces: 401", output)
         self.assertIn("ok    gateway", output)
+
+    async def test_permission_for_a_queue_group(self) -> None:
+        """Whether a subject may be heard in the connector's queue group cannot be tried without hearing messages."""
+        permissions = '{ subscribe: ["function.call functions"], publish: ["_INBOX.>"] }'
+        user = f"{{ user: connector, password: pw, permissions: {permissions} }}"
+        locked_down = NatsServer(reactor, config_text=f"authorization {{ users = [{user}] }}")
+        await locked_down.start()
+        self.addCleanup(locked_down.stop)
+        output, _, code = await self.command("check", NATS_URL=locked_down.url.replace("//", "//connector:pw@"))
+        self.assertEqual(code, 0, output)
+        self.assertIn("warn  subject function.call: may not be subscribed to, unless the permission names the", output)
 
     async def test_configuration(self) -> None:
         """A configuration that cannot work is told fault by fault."""

@@ -152,7 +152,7 @@ class RedriveTests(RedriveCase):
         await self.js.delete_stream("DEAD")
         code, lines = await self.redrive()
         self.assertEqual(code, 1)
-        self.assertRegex(lines[-1], "stopped: stream not found")
+        self.assertRegex(lines[-1], "^stream DEAD: stream not found")
 
     async def test_round(self) -> None:
         """Through the connector and back: what fails again at once does not go round for ever."""

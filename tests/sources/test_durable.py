@@ -86,13 +86,15 @@ class FittingTests(OpenCase):
             {"subjects": ["function.call", "x"]},
             {"sources": [{"name": "A"}]},
         ):
-            self.assertIn("it takes >, but --subject says function.call", self.refused(whole, stream=stream))
+            self.assertIn(
+                "it takes >, but --subject and --topics name function.call", self.refused(whole, stream=stream)
+            )
 
     def test_several_filters(self) -> None:
         """Their order does not matter."""
         several = {"durable_name": "C", "ack_policy": "explicit", "filter_subjects": ["b", "a"]}
         self.opened(several, subjects=("a", "b"))
-        self.assertIn("it takes a, b, but --subject says a", self.refused(several, subjects=("a",)))
+        self.assertIn("it takes a, b, but --subject and --topics name a", self.refused(several, subjects=("a",)))
 
     def test_misfits(self) -> None:
         """What would lose messages, or not deliver them, is refused with the reason and with what to do."""
@@ -172,7 +174,7 @@ class MakingTests(OpenCase):
             NO_CONSUMER, subjects=("function.call", "function.other"), domain="hub", version="2.9.10",
             CONSUMER_DURABLE_CREATE_S_C=old_server,
         )  # fmt: skip
-        self.assertIn("it takes >, but --subject says", reason)
+        self.assertIn("it takes >, but --subject and --topics name", reason)
         self.assertEqual(len(self.asked("CONSUMER.DELETE")), 1)
         self.opened(NO_CONSUMER, subjects=("function.call", "function.other"), domain="hub", version="2.9.10")
 
@@ -185,7 +187,7 @@ class MakingTests(OpenCase):
     def test_wrong_stream(self) -> None:
         """A stream in which nothing of it can ever be; one that gets its messages from others may be anything."""
         reason = self.refused(NO_CONSUMER, stream={"subjects": ["orders.>"]})
-        self.assertIn("stream S holds orders.>, nothing of what --subject says: function.call", reason)
+        self.assertIn("stream S holds orders.>, nothing that --subject and --topics name: function.call", reason)
         self.opened(NO_CONSUMER, stream={"sources": [{"name": "A"}]})
         self.opened(NO_CONSUMER, stream={"mirror": {"name": "A"}})
 
