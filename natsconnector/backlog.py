@@ -64,8 +64,21 @@ class Backlog(Generic[J]):
         self.pending_bytes = 0
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Whether another call may come: there is a free slot and nobody before it, or it may wait."""
-        return (self.inflight < self._limits.inflight and not self._ready) or self.may_wait(size_bytes)
+        """Whether another call may come, as far as that can be told before it is known of which function."""
+        return self._has_free_slot() or self.may_wait(size_bytes)
+
+    def has_room(self, job: J) -> bool:
+        """Whether a call may come: it can be made now, or may wait."""
+        is_free = job.max_inflight is None or self._running[job.function] < job.max_inflight
+        return (is_free and self._has_free_slot()) or self.may_wait(job.size_bytes)
+
+    @property
+    def is_relieved(self) -> bool:
+        """Whether at most half of what may be pending is; of what may be in flight, where nothing may wait."""
+        limits = self._limits
+        if not limits.pending_messages:
+            return 2 * self.inflight <= limits.inflight
+        return 2 * self.pending <= limits.pending_messages and 2 * self.pending_bytes <= limits.pending_bytes
 
     def may_wait(self, size_bytes: int) -> bool:
         """Whether what is pending leaves room for more of it."""
@@ -73,6 +86,9 @@ class Backlog(Generic[J]):
             self.pending < self._limits.pending_messages
             and self.pending_bytes + size_bytes <= self._limits.pending_bytes
         )
+
+    def _has_free_slot(self) -> bool:
+        return self.inflight + len(self._ready) < self._limits.inflight
 
     def add(self, job: J) -> None:
         """Let a call wait for its slot."""
@@ -101,6 +117,10 @@ class Backlog(Generic[J]):
         self._running[job.function] -= 1
         if not self._running[job.function]:
             del self._running[job.function]
+        self.skip(job)
+
+    def skip(self, job: J) -> None:
+        """A call that was taken is not made, or has ended: the next of its function is."""
         waiting = self._by_function.get(job.function)
         if waiting:
             # It came before all that is there, or it would not have been passed over.

@@ -109,8 +109,10 @@ def topic_call(
 
     A message header ``X-Callback-Url`` makes it asynchronous, one ``Content-Type`` counts before ``content_type``.
 
-    :raises Malformed: either of these headers is not fit to be sent.
+    :raises Malformed: either of these headers, or the subject, is not fit to be sent.
     """
+    if not is_header_value(subject):
+        raise Malformed(f"the subject is not a header value, as which it goes along: {_shown(subject)}")
     by_name = {name.lower(): value for name, value in headers}
     content_type = by_name.get("content-type") or content_type
     if content_type is not None and not is_header_value(content_type):

@@ -147,7 +147,10 @@ class Catalogue:
         self.is_known = True
         self._log.info("functions: {count}, topics: {topics}", count=len(functions), topics=", ".join(topics) or "none")
         for callback in list(self._watchers):
-            callback()
+            try:
+                callback()
+            except Exception:  # the next refresh has to come all the same
+                self._log.failure("a defect met a new list of functions")
 
 
 _NOTHING_SPECIAL = CallOptions()

@@ -103,7 +103,7 @@ class Connector(Service):
             await worked_off.addTimeout(self._shutdown_timeout_s, self._clock)
         except TimeoutError:
             self._log.warn(
-                "the shutdown time is over: {left} messages are answered 503",
+                "the shutdown time is over: {left} calls are given up, answered 503 or left to a later delivery",
                 left=self._dispatcher.inflight + self._dispatcher.pending,
             )
         self._dispatcher.give_up()

@@ -6,7 +6,7 @@ import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -40,7 +40,7 @@ class _Job:
     max_inflight: int | None
     retries: RetryPolicy
     attempt: int
-    queued_at: float = 0.0
+    queued_at: float
     settled: bool = False
 
     @property
@@ -156,8 +156,7 @@ class Dispatcher:
         if self._stopping:
             outcome = unfinished(_STOPPING)
         elif not has_room(len(delivery.payload)):
-            self._journal.shed(self.pending, self._backlog.pending_bytes)
-            outcome = unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)
+            outcome = self._overloaded()
         elif not can_plan:
             unplanned = _Unplanned(delivery, received_at)
             self._unplanned.append(unplanned)
@@ -173,11 +172,19 @@ class Dispatcher:
                 outcome = failed(500, _DEFECT, final=True)
             else:
                 for job in jobs:
-                    self._enqueue(job)
+                    # Of what is durable its source bounds how much comes; each that is left costs it a delivery.
+                    if delivery.durable or self._backlog.has_room(job):
+                        self._backlog.add(job)
+                    else:
+                        self._settle(job, self._overloaded())
                 self._fill()
                 return
         elapsed_s = self._clock.seconds() - received_at
         self._end(Ending(delivery, None, outcome, delivery.attempt - 1, elapsed_s))
+
+    def _overloaded(self) -> Outcome:
+        self._journal.shed(self.pending, self._backlog.pending_bytes)
+        return unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)
 
     def _jobs(self, delivery: IDelivery, planned: list[PlannedCall], received_at: float) -> list[_Job]:
         parts = [delivery]
@@ -197,13 +204,10 @@ class Dispatcher:
                 each.options.max_inflight,
                 each.options.retries(self._retries),
                 part.attempt - 1,
+                queued_at=received_at,
             )
             for part, each in zip(parts, planned, strict=True)
         ]
-
-    def _enqueue(self, job: _Job) -> None:
-        job.queued_at = self._clock.seconds()
-        self._backlog.add(job)
 
     def _fill(self) -> None:
         """Make calls while slots are free."""
@@ -215,28 +219,33 @@ class Dispatcher:
                 self._start(job)
         finally:
             self._filling = False
-        self._journal.room(self.pending, self._limits.pending_messages)
+        if self._backlog.is_relieved:
+            self._journal.relieved()
         self._tell_if_idle()
 
     def _start(self, job: _Job) -> None:
         waited_s = self._clock.seconds() - job.queued_at
         if self._limits.max_wait_s is not None and waited_s > self._limits.max_wait_s and not job.delivery.durable:
             reason = f"the message waited {waited_s:.1f} s in the connector's backlog, longer than --max-wait"
-            self._settle(job, unfinished(reason))
+            self._skip(job, unfinished(reason))
             return
         if job.attempt >= 2 * job.retries.attempts + _SPARE_DELIVERIES:
             reason = f"delivered {job.attempt} times without an end: it may be what ends the connector"
-            self._settle(job, failed(500, reason, final=True))
+            self._skip(job, failed(500, reason, final=True))
             return
         job.attempt += 1
         self._backlog.begin(job)
         self._journal.calling(job.call)
-        call = self._gateway.call(job.call)
+        call = maybeDeferred(self._gateway.call, job.call)
         self._calls[job] = call
         call.addBoth(self._slot_is_free, job)
         call.addCallback(self._ended, job)
         call.addErrback(self._broke, job)
         call.addCallback(lambda _: self._fill())
+
+    def _skip(self, job: _Job, outcome: Outcome) -> None:
+        self._backlog.skip(job)
+        self._settle(job, outcome)
 
     def _slot_is_free(self, result: Outcome | Failure, job: _Job) -> Outcome | Failure:
         self._backlog.end(job)
@@ -259,6 +268,8 @@ class Dispatcher:
 
     def _delay_s(self, job: _Job, outcome: Outcome) -> float | None:
         """How long to wait for the next attempt; None when there is none."""
+        if not job.delivery.durable and not self._backlog.may_wait(job.size_bytes):
+            return None
         limit = job.delivery.most_attempts
         if limit is not None and job.attempt >= limit and not job.delivery.shared:
             return None
@@ -267,7 +278,8 @@ class Dispatcher:
     def _next_attempt(self, job: _Job) -> None:
         del self._between_attempts[job]
         self._backlog.take_back(job)
-        self._enqueue(job)
+        job.queued_at = self._clock.seconds()
+        self._backlog.add(job)
         self._fill()
 
     def _broke(self, failure: Failure, job: _Job) -> None:

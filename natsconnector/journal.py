@@ -128,13 +128,13 @@ class Journal:
         if self._shed_in_episode == 1:
             self._log.warn(
                 "overloaded: {pending} messages with {pending_bytes} bytes wait for a call,"
-                " more are answered 503 until half of them are gone",
+                " what is more than the backlog holds is answered 503",
                 pending=pending, pending_bytes=pending_bytes,
             )  # fmt: skip
 
-    def room(self, pending: int, limit: int) -> None:
-        """How full the backlog is now: an episode of overload ends at the half."""
-        if self._shed_in_episode and pending <= limit // 2:
+    def relieved(self) -> None:
+        """The backlog is half empty: an episode of overload is over."""
+        if self._shed_in_episode:
             self._log.info("no longer overloaded: {shed} messages were answered 503", shed=self._shed_in_episode)
             self._shed_in_episode = 0
 
@@ -142,7 +142,7 @@ class Journal:
         """Tell what is counted so far, for the last time."""
         self._repetitions.finish()
         self._log.info(
-            "messages: {received} received, {succeeded} succeeded, {failed} failed, {retries} retries",
+            "{received} messages received; calls: {succeeded} succeeded, {failed} failed, {retries} retries",
             received=self.received, succeeded=self.succeeded, failed=self.failed.total(), retries=self.retries,
         )  # fmt: skip
 

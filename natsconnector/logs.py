@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Hashable
 from datetime import datetime, timezone
@@ -27,6 +28,8 @@ _OWN_FIELDS = frozenset(
     "log_format log_level log_logger log_namespace log_source log_system log_time log_trace log_failure log_legacy"
     " log_io log_text log_id log_flattened log_encoding time message isError system format failure why".split()
 )
+# What a terminal acts on, what ends a line elsewhere, and what has no encoding.
+_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def observer(stream: Any, log_format: str, log_level: str) -> ILogObserver:
@@ -76,7 +79,7 @@ def _console_line(event: LogEvent) -> str:
     if "log_failure" in event:
         text = f"{text}\n{_traceback(event)}"
     # A line is an entry: what a peer or a function put into a text must not look like an entry of ours.
-    lines = text.replace("\r", "\\r").rstrip("\n").replace("\n", "\n    ")
+    lines = _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text).rstrip("\n").replace("\n", "\n    ")
     return f"{_time(event)} {level:<5} [{event.get('log_namespace', '-')}] {lines}\n"
 
 

@@ -122,5 +122,5 @@ def answer(outcome: Outcome, call: FunctionCall | None) -> tuple[bytes, list[Hea
     if error is not None:
         headers += [("Nats-Service-Error-Code", str(outcome.status)), ("Nats-Service-Error", error)]
     if outcome.failure is not None:
-        return outcome.failure.encode(), [("Content-Type", "text/plain"), *headers]
+        return outcome.failure.encode("utf-8", "replace"), [("Content-Type", "text/plain"), *headers]
     return outcome.body, headers

@@ -22,9 +22,13 @@ class Permissions:
         self._functions = _any_of(functions)
         self._callback_hosts = _any_of(callback_hosts)
 
+    def allows(self, function: str) -> bool:
+        """Whether a function may be called."""
+        return self._functions is None or self._functions.fullmatch(function) is not None
+
     def check(self, call: FunctionCall) -> None:
         """:raises Forbidden: such a call is not to be made; the reason says by which setting."""
-        if self._functions is not None and not self._functions.fullmatch(call.function):
+        if not self.allows(call.function):
             raise Forbidden(f"function {call.function} is not among those that --allow-function names")
         if self._callback_hosts is not None and call.callback_url is not None:
             host, host_and_port = _host(call.callback_url)

@@ -89,6 +89,8 @@ class Planner:
                 subscribers = [each for each in subscribers if each[0] == value]
         if not subscribers:
             raise Refused(NO_FUNCTION, f"no function is annotated with the topic {delivery.subject}")
+        # One that this connector may not call is no reason to keep the message from the others.
+        allowed = [each for each in subscribers if self._permissions.allows(each[0])]
         return [
             PlannedCall(
                 topic_call(
@@ -102,7 +104,7 @@ class Planner:
                 options,
                 function,
             )
-            for function, options in subscribers
+            for function, options in allowed or subscribers
         ]
 
     def _completed(self, delivery: IDelivery, planned: PlannedCall, own_id: str | None) -> PlannedCall:

@@ -133,7 +133,7 @@ def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Set
             faults.append(f"{given.name}:{value} {e}")
     _check_together(found, names, faults)
     try:
-        warnings += _unknown_names(environment)
+        warnings += _unknown_names(environment, found)
     except ValueError as e:
         faults.append(str(e))
     if faults:
@@ -230,15 +230,14 @@ def _subject_faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Itera
                 yield f"{names['dead_letter']}: the connector would hear its own dead letters on {subject}"
 
 
-def _unknown_names(environment: Mapping[str, str]) -> list[str]:
+def _unknown_names(environment: Mapping[str, str], found: Mapping[str, Any]) -> list[str]:
     known = {flag.environment_name for flag in FLAGS}
     unknown = [name for name in sorted(environment) if name.startswith(PREFIX) and name not in known]
     warnings = [f"{name} is set but means nothing" for name in unknown]
     warnings += [
         f"{name} is set but means nothing: {instead}" for name, instead in _LOOKALIKES.items() if environment.get(name)
     ]
-    if _is_on("basic_auth", environment) and not (
-        environment.get("secret_mount_path") or environment.get(PREFIX + "GATEWAY_CREDENTIALS")
-    ):
+    given = environment.get("secret_mount_path") or found.get("gateway_credentials")
+    if _is_on("basic_auth", environment) and not given:
         warnings.append("basic_auth is on, but secret_mount_path does not say where the credentials are")
     return warnings

@@ -8,7 +8,10 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_TOKEN = re.compile(r"[^\s\x00.*>]+")
+# No control characters and no half of a surrogate pair: a subject becomes a header of the call too.
+_TOKEN = re.compile(r"[^\s\x00-\x1f\x7f\ud800-\udfff.*>]+")
+# What a server takes for one command with everything in it is four times that.
+_MOST_BYTES = 1024
 # The server's own: replies to others, the JetStream API, system events.
 RESERVED = ("_INBOX.>", "$JS.>", "$SYS.>")
 
@@ -16,6 +19,8 @@ RESERVED = ("_INBOX.>", "$JS.>", "$SYS.>")
 def is_pattern(subject: str) -> bool:
     """Whether it can be subscribed to, and would not hear what is NATS's own."""
     *tokens, last = subject.split(".")
+    if len(subject.encode("utf-8", "replace")) > _MOST_BYTES:
+        return False
     well_formed = all(token == "*" or _TOKEN.fullmatch(token) for token in tokens)
     well_formed = well_formed and bool(last in ("*", ">") or _TOKEN.fullmatch(last))
     return well_formed and not any(overlaps(subject, reserved) for reserved in RESERVED)

@@ -67,6 +67,45 @@ class BacklogTests(SynchronousTestCase):
         backlog.set_aside(Job("c"))
         self.assertFalse(backlog.has_room_for(1))
 
+    def test_room_for_a_function(self) -> None:
+        """A free slot is no room for a call of a function at its limit, which would wait all the same."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=3, pending_messages=1))
+        job = Job("x", max_inflight=1)
+        self.assertTrue(backlog.has_room(job))
+        for _ in range(2):
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x"])
+        self.assertFalse(backlog.has_room(job))
+        self.assertTrue(backlog.has_room(Job("y", max_inflight=1)))
+        for _ in range(2):
+            backlog.add(Job("y"))
+        self.assertFalse(backlog.has_room(Job("y")), "others are before it")
+
+    def test_relieved(self) -> None:
+        """At half of the messages and half of the bytes; where nothing may wait, at half of the slots."""
+        backlog: Backlog[Job] = Backlog(Limits(pending_messages=4, pending_bytes=40))
+        backlog.set_aside(Job("a", size_bytes=20))
+        self.assertTrue(backlog.is_relieved)
+        backlog.set_aside(Job("a", size_bytes=1))
+        self.assertFalse(backlog.is_relieved)
+        backlog = Backlog(Limits(inflight=2, pending_messages=0))
+        backlog.begin(Job("a"))
+        self.assertTrue(backlog.is_relieved)
+        backlog.begin(Job("a"))
+        self.assertFalse(backlog.is_relieved)
+
+    def test_skip(self) -> None:
+        """A call that is taken but not made gives its turn to the next of its function."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2))
+        jobs = [Job("x", max_inflight=1) for _ in range(3)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x"])
+        backlog.end(jobs[0])
+        self.assertEqual(backlog.take(), jobs[1])
+        backlog.skip(jobs[1])
+        self.assertEqual((backlog.take(), backlog.pending), (jobs[2], 0))
+
     def test_clear(self) -> None:
         """Everything that waits comes out once, whatever it waits for, and the counts are right."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=2))

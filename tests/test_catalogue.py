@@ -73,6 +73,19 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(lines.count("cannot list the functions, the last list is kept: refused"), 1)
         self.assertEqual(lines.count("the functions can be listed again"), 1)
 
+    def test_watcher_fails(self) -> None:
+        """A defect of who watches ends neither the refreshing nor the others' watching."""
+
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        self.catalogue._watchers.insert(0, fails)
+        self.answers = [succeed([FIGLET]), succeed([CAT])]
+        self.catalogue.start()
+        self.clock.advance(5)
+        self.assertEqual((self.changes, self.names("orders.new")), (2, ["cat.team"]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
     def test_before_the_first_list(self) -> None:
         """Until there is a list it says that it knows nothing, also when the first attempts fail."""
         self.answers = [fail(ValueError("refused")), succeed([FIGLET])]

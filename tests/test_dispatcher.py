@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger
+from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -194,6 +194,47 @@ class LimitsTests(DispatcherCase):
         for delivery in deliveries[:3]:
             self.assertEqual(delivery.answers[0][0], b"done")
 
+    def test_overload_in_bytes(self) -> None:
+        """An episode of overload is one, too, when it is the bytes that are too many."""
+        size = len(message().payload)
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=100, pending_bytes=4 * size))
+        with capturedLogs() as events:
+            for _ in range(9):
+                dispatcher.dispatch(message())
+            for _ in range(3):
+                self.gateway.end(OK)
+                dispatcher.dispatch(message())
+                dispatcher.dispatch(message())
+        self.assertEqual(sum(str(event["log_format"]).startswith("overloaded") for event in events), 1)
+
+    def test_retries_are_bounded(self) -> None:
+        """A gateway that fails at once does not pile up messages: one that finds no room to wait is not tried again."""
+        dispatcher = self.dispatcher()
+        deliveries = [message() for _ in range(9)]
+        for delivery in deliveries:
+            self.gateway.outcomes.append(REFUSED)
+            dispatcher.dispatch(delivery)
+        self.assertEqual(dispatcher.pending, 3)
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 502, "unreachable")
+
+    def test_gateway_raises(self) -> None:
+        """A defect in making a call costs its message an answer of 500, and no slot."""
+
+        @implementer(IGateway)
+        class Broken:
+            def call(self, call: FunctionCall) -> Deferred[Outcome]:
+                raise ZeroDivisionError
+
+            def close(self) -> Deferred[None]:
+                return succeed(None)
+
+        dispatcher, delivery = self.dispatcher(gateway=Broken()), message()
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 500)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_backlog_bytes(self) -> None:
         """The backlog is bounded in bytes too; a free slot takes a message of any size."""
         dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=9, pending_bytes=60))
@@ -335,6 +376,63 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual([delivery.parked for delivery in deliveries], [False, True, True])
         self.gateway.end(OK)
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
+
+    def test_function_limit_and_old_messages(self) -> None:
+        """Those that waited for their function for too long are all answered, not just the first."""
+        limits = Limits(inflight=9, pending_messages=9, max_wait_s=5)
+        dispatcher = self.with_functions(
+            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits
+        )
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(4)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.clock.advance(6)
+        self.gateway.end(OK)
+        for delivery in deliveries[1:]:
+            self.assertAnswered(delivery, 503, "--max-wait")
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_function_limit_is_bounded(self) -> None:
+        """What waits for its function while slots are free is bounded, too; what is durable is so at its source."""
+        limits = Limits(inflight=9, pending_messages=2)
+        dispatcher = self.with_functions(
+            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits
+        )
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(5)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (1, 2))
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 503, "overloaded")
+        durable = FakeDelivery(b"x", "t", durable=True)
+        dispatcher.dispatch(durable)
+        self.assertEqual((durable.acknowledged, dispatcher.pending), ([], 3))
+        other = message("other")
+        dispatcher.dispatch(other)
+        self.assertEqual((dispatcher.inflight, other.answers), (2, []))
+
+    def test_held_too_long(self) -> None:
+        """The time before the first list counts as time in the backlog."""
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), limits=Limits(max_wait_s=5))
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        self.clock.advance(6)
+        self.catalogue.start()
+        self.assertAnswered(delivery, 503, "--max-wait")
+        self.assertEqual(self.gateway.calls, [])
+
+    def test_subject_without_encoding(self) -> None:
+        """A subject that no header can name is refused, and costs no slot."""
+        self.patch(Journal, "_log", Logger(observer=LogPublisher()))  # trial's log file could not take it
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t.*"}))
+        self.catalogue.start()
+        for subject in ("t.\udcff", "t.\x1b"):
+            delivery = FakeDelivery(b"x", subject)
+            dispatcher.dispatch(delivery)
+            self.assertAnswered(delivery, 400, "subject")
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
 
     def test_function_retries(self) -> None:
         """A function's own retry annotations count instead of the settings."""

@@ -50,6 +50,12 @@ class ObserverTests(SynchronousTestCase):
         self.assertTrue(lines[1].startswith("    2026"))
         self.assertIn("{b}", lines[1])
 
+    def test_console_shows_everything(self) -> None:
+        """Nothing in a text acts on a terminal, ends a line in some other way, or cannot be written."""
+        log, stream = self.logger("console")
+        log.warn("on {subject}", subject="a\x1b[2J\x0b\x85\u2028\udcff\té")
+        self.assertTrue(stream.getvalue().endswith(r"on a\x1b[2J\x0b\x85\u2028\udcff" + "\té\n"))
+
     def test_level(self) -> None:
         """What is less important than the level is left out."""
         log, stream = self.logger("console", "warn")

@@ -88,6 +88,11 @@ class PlannerTests(SynchronousTestCase):
         self.assertRaises(Forbidden, self.calls, bad, permissions=allowed)
         self.assertRaises(Forbidden, self.calls, FakeDelivery(b"x", "banner"), permissions=allowed)
 
+    def test_one_of_several_is_not_allowed(self) -> None:
+        """The others are called all the same."""
+        (call,) = self.calls(FakeDelivery(b"x", "banner"), permissions=Permissions(["fig*"]))
+        self.assertEqual(call.function, "figlet")
+
     def test_options(self) -> None:
         """What the function's annotations say goes along, for envelopes too; a setting fills in."""
         planner = self.planner(max_inflight_per_function=7)

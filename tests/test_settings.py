@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,16 @@ class ReadTests(SynchronousTestCase):
     def faults(self, flags: Mapping[str, str | None] | None = None, /, **environment: str) -> list[str]:
         faults: list[str] = self.assertRaises(ConfigurationError, self.read, flags, **environment).faults
         return faults
+
+    def test_credentials_in_our_own_way(self) -> None:
+        """basic_auth without a folder is warned of, but not when a flag names the folder."""
+        self.assertEqual(len(self.read(basic_auth="true").warnings), 1)
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for name in ("basic-auth-user", "basic-auth-password"):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write("x")
+        self.assertEqual(self.read({"gateway-credentials": folder}, basic_auth="true").warnings, ())
 
     def test_defaults(self) -> None:
         """The documented defaults."""

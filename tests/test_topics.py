@@ -27,6 +27,8 @@ class PatternTests(SynchronousTestCase):
         """Well-formed, and not NATS's own."""
         for good in ("a", "a.b", "a.*", "a.>", "a.*.c", "ü.x", "a-b_c"):
             self.assertTrue(is_pattern(good), good)
+        for bad in ("a\x01", "a\ud800", "a" * 1025):
+            self.assertFalse(is_pattern(bad))
         for bad in ("", ".", "a.", ".a", "a..b", "a b", "a*", "a.>.b", "*", ">", "*.x", "$JS.API.x", "_INBOX.a", "a\n"):
             self.assertEqual(is_pattern(bad), bad == "*", bad)
 

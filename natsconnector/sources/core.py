@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from natsconnector.httpheaders import Header
 from natsconnector.interfaces import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Subscription
-from natsconnector.sources.replies import publish
+from natsconnector.sources.message import MessageDelivery
 
 
 @implementer(IDelivery)
-class CoreDelivery:
+class CoreDelivery(MessageDelivery):
     """A message of a core NATS subscription, answered at its reply subject."""
 
-    __slots__ = ("_client", "_msg")
+    __slots__ = ()
 
     durable = False
     attempt = 1
@@ -27,34 +26,12 @@ class CoreDelivery:
     identity: str | None = None
     published_at_s: float | None = None
 
-    def __init__(self, client: NatsClient, msg: Msg) -> None:
-        self._client = client
-        self._msg = msg
-
     @property
-    def subject(self) -> str:
-        return self._msg.subject
-
-    @property
-    def payload(self) -> bytes:
-        return self._msg.payload
-
-    @property
-    def headers(self) -> Iterable[Header]:
-        return self._msg.headers
-
-    @property
-    def header_error(self) -> str | None:
-        return self._msg.header_error
-
-    @property
-    def wants_answer(self) -> bool:
-        # A reply subject of JetStream takes acks: an answer there would be taken for one.
-        return self._msg.reply is not None and not self._msg.reply.startswith("$JS.ACK.")
-
-    def answer(self, payload: bytes, headers: list[Header]) -> None:
-        if self._msg.reply is not None and self.wants_answer:
-            publish(self._client, self._msg.reply, payload, headers)
+    def reply_subject(self) -> str | None:
+        # Subjects that begin so are the server's own: that of an ack would take the answer for one, others would have
+        # us do with our rights what a publisher may not.
+        reply = self._msg.reply
+        return None if reply is not None and reply.startswith("$") else reply
 
     def park(self, parked: bool) -> None:
         pass
@@ -85,6 +62,7 @@ class CoreSource:
         self._queue_group = queue_group
         self._deliver: Callable[[IDelivery], None] | None = None
         self._subscriptions: dict[str, Subscription] = {}
+        self._stopped = False
 
     @property
     def description(self) -> str:
@@ -97,7 +75,7 @@ class CoreSource:
     def listen_on(self, subjects: Sequence[str]) -> None:
         """Listen on these subjects, and no longer on any other; what is on its way of those still comes."""
         self._subjects = tuple(subjects)
-        if self._deliver is None:
+        if self._deliver is None or self._stopped:
             return
         for subject in subjects:
             if subject not in self._subscriptions:
@@ -125,6 +103,7 @@ class CoreSource:
                 continue
 
     def stop_taking(self) -> Deferred[None]:
+        self._stopped = True
         return Deferred.fromCoroutine(self._drain(list(self._subscriptions.values())))
 
     async def _drain(self, subscriptions: list[Subscription]) -> None:

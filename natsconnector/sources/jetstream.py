@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,23 +10,23 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from natsconnector.httpheaders import Header
 from natsconnector.interfaces import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream, Position, PullConsumer, position
 from natsconnector.nats.jetstream.acks import ACK, IN_PROGRESS, nak, term
 from natsconnector.sources.durable import Consumer, NotUsable, open_consumer
-from natsconnector.sources.replies import publish
+from natsconnector.sources.message import MessageDelivery
 
 REPLY_SUBJECT = "X-Reply-Subject"
 
 _RETRY_S = (1.0, 30.0)
 # How many times the slots may be held by messages that wait for others of their function.
 _MOST_PARKED = 10
+_MOST_PARKED_BYTES = 64 << 20
 
 
 @implementer(IDelivery)
-class JetStreamDelivery:
+class JetStreamDelivery(MessageDelivery):
     """
     A message of a stream. The server has answered its publisher already, so the outcome goes to the subject that the
     message's header ``X-Reply-Subject`` names, if any.
@@ -36,8 +36,8 @@ class JetStreamDelivery:
     shared = False
 
     def __init__(self, source: JetStreamSource, msg: Msg, where: Position) -> None:
+        super().__init__(source.client, msg)
         self._source = source
-        self._msg = msg
         self._ack_subject = msg.reply or ""
         self.where = where
         self.attempt = where.delivered
@@ -46,33 +46,10 @@ class JetStreamDelivery:
         self.published_at_s: float | None = where.timestamp_ns / 1e9
 
     @property
-    def subject(self) -> str:
-        return self._msg.subject
-
-    @property
-    def payload(self) -> bytes:
-        return self._msg.payload
-
-    @property
-    def headers(self) -> Iterable[Header]:
-        return self._msg.headers
-
-    @property
-    def header_error(self) -> str | None:
-        return self._msg.header_error
-
-    @property
     def reply_subject(self) -> str | None:
-        return self._msg.headers.get(REPLY_SUBJECT)
-
-    @property
-    def wants_answer(self) -> bool:
         # Subjects that begin so are the server's own, with which a publisher could make us do what it may not.
-        return bool(self.reply_subject) and not str(self.reply_subject).startswith("$")
-
-    def answer(self, payload: bytes, headers: list[Header]) -> None:
-        if self.reply_subject is not None and self.wants_answer:
-            publish(self._source.client, self.reply_subject, payload, headers)
+        asked = self._msg.headers.get(REPLY_SUBJECT)
+        return asked if asked and not asked.startswith("$") else None
 
     def park(self, parked: bool) -> None:
         self._source.park(self, parked)
@@ -144,6 +121,7 @@ class JetStreamSource:
         self.description = f"subjects {', '.join(subjects)} of stream {stream}, consumer {consumer}"
         self._unsettled: dict[Hashable, JetStreamDelivery] = {}
         self._parked: set[JetStreamDelivery] = set()
+        self._parked_bytes = 0
         self._pulling: PullConsumer | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
         self._flow: Deferred[None] | None = None
@@ -195,15 +173,17 @@ class JetStreamSource:
         """A delivery that waits for its function makes room for others, as far as that is bounded."""
         if parked:
             self._parked.add(delivery)
+            self._parked_bytes += len(delivery.payload)
             if self._pulling is not None:
                 self._pulling.pull()
-        else:
-            self._parked.discard(delivery)
+        elif delivery in self._parked:
+            self._parked.remove(delivery)
+            self._parked_bytes -= len(delivery.payload)
 
     def settled(self, delivery: JetStreamDelivery) -> None:
         """There is room for another one."""
         self._unsettled.pop(_name(delivery.where), None)
-        self._parked.discard(delivery)
+        self.park(delivery, False)
         if self._pulling is not None:
             self._pulling.pull()
         self._keep_alive_while_needed()
@@ -237,7 +217,7 @@ class JetStreamSource:
             self._jetstream,
             self._stream,
             self._consumer,
-            room=lambda: self._room + min(len(self._parked), _MOST_PARKED * self._room) - len(self._unsettled),
+            room=self._free,
             deliver=self._received,
             lost=lost.callback,
         )
@@ -253,6 +233,11 @@ class JetStreamSource:
             return await lost
         finally:
             self._pulling = None
+
+    def _free(self) -> int:
+        """How many messages may come now."""
+        parked = 0 if self._parked_bytes > _MOST_PARKED_BYTES else min(len(self._parked), _MOST_PARKED * self._room)
+        return self._room + parked - len(self._unsettled)
 
     def _received(self, msg: Msg) -> None:
         where = position(msg.reply)

@@ -146,7 +146,7 @@ class TakingTests(StreamCase):
         self.assertEqual(set(self.gateway.count().values()), {1})
         for connector in connectors:
             await connector.stop()
-        shares = [re.search(r"messages: (\d+) received", "\n".join(each.lines)) for each in connectors]
+        shares = [re.search(r"(\d+) messages received", "\n".join(each.lines)) for each in connectors]
         numbers = [int(share[1]) if share else 0 for share in shares]
         self.assertEqual(sum(numbers), 500)
         self.assertGreater(min(numbers), 10, numbers)

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from natsconnector.interfaces import AnswerNotSent, AnswerTooLarge, IDelivery, ISource
+from natsconnector.sources import jetstream
 from natsconnector.sources.jetstream import JetStreamDelivery, JetStreamSource
 from tests.nats.jetstream.support import TIME_NS, Heard, JetStreamPeer, ScriptedApi, error
 
@@ -107,6 +108,30 @@ class TakingTests(SourceCase):
         self.deliveries[0].ack()
         self.said()
         self.assertEqual(self.pulled, [1])
+
+    def test_parked(self) -> None:
+        """What waits for its function makes room for others, but not without bound: in messages, and in bytes."""
+        self.take()
+        for sequence in range(1, 31):
+            if self.source._free() > 0:
+                self.deliver(sequence)
+                self.deliveries[-1].park(True)
+                self.said()
+        self.assertEqual(len(self.deliveries), 22)
+        for delivery in self.deliveries:
+            delivery.ack()
+        self.said()
+        self.patch(jetstream, "_MOST_PARKED_BYTES", 9)
+        for sequence in (31, 32):
+            self.deliver(sequence, b"12345")
+        self.said()
+        for delivery in self.deliveries[-2:]:
+            delivery.park(True)
+        self.said()
+        self.assertEqual(self.source._parked_bytes, 10)
+        self.assertLessEqual(self.source._free(), 0)
+        self.deliveries[-1].park(False)
+        self.assertEqual(self.source._free(), 1)
 
     def test_most_deliveries(self) -> None:
         """A limit of the consumer is told with each message."""
