@@ -8,6 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import DeferredList
 
+from natsconnector.local.functions import Function
+from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import Msg, NoResponders
 from natsconnector.nats.jetstream import JetStream
@@ -70,6 +72,30 @@ class DropInTests(TopicCase):
         text = "\n".join(connector.lines)
         self.assertNotIn("s3cret", text)
         self.assertIn("topics=banner, orders.new,", text)
+
+    async def test_official_connector_with_functions_that_run(self) -> None:
+        """The same on the local gateway, which asks for the credentials, with functions in two namespaces."""
+        functions = {
+            "upper": Function("upper", "tr a-z A-Z", annotations={"topic": "shout,both"}),
+            "count.team": Function("count", "wc -c", namespace="team", annotations={"topic": "both"}),
+        }
+        local = LocalGateway(reactor, functions, credentials=("admin", "s3cret"))
+        await local.start()
+        self.addCleanup(local.stop)
+        await self.connector(
+            broker_host=self.server.url.removeprefix("nats://"),
+            topics="shout,both,",
+            gateway_url=local.url,
+            upstream_timeout="30s",
+            rebuild_interval="50ms",
+            asynchronous_invocation="false",
+            basic_auth="true",
+            secret_mount_path=self.credentials("admin", "s3cret"),
+        )
+        self.assertEqual((await self.ask("shout", b"hello")).payload, b"HELLO")
+        entries = json.loads((await self.ask("both", b"hello")).payload)
+        answers = {entry["function"]: entry["body"].strip() for entry in entries}
+        self.assertEqual(answers, {"upper.openfaas-fn": "HELLO", "count.team": "5"})
 
     async def test_original_connector(self) -> None:
         """The original's environment, the misspelt name and the gateway without scheme."""
