@@ -71,6 +71,8 @@ class Connector(Service):
         self._client.start()
         if self._catalogue is not None:
             self._catalogue.start()
+        else:
+            self._log.info("what functions' annotations say does not count: reading them takes --gateway-credentials")
         self._starting = Deferred.fromCoroutine(self._tell_when_ready())
         self._starting.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
         self._starting.addErrback(lambda f: self._log.failure("could not tell whether the connector is ready", f))

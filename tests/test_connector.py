@@ -96,6 +96,13 @@ class ConnectorTests(SynchronousTestCase):
             self.assertEqual(self.ready_lines(logs), 1)
         self.assertIn("beware", [event.get("text") for event in logs if event["log_level"] is LogLevel.warn])
 
+    def test_without_a_list_of_functions(self) -> None:
+        """It says once that annotations cannot be read, and works without them."""
+        with capturedLogs() as logs:
+            self.connector.startService()
+        self.assertEqual(sum("--gateway-credentials" in event["log_format"] for event in logs), 1)
+        self.assertIsNotNone(self.source.deliver)
+
     def test_stop_in_order(self) -> None:
         """Take no more, work off, flush, close NATS, close the gateway; it ends when all of that is done."""
         self.connector.startService()
