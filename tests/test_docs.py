@@ -7,8 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector import functions
+from natsconnector import __version__, functions
 from natsconnector.flags import FLAGS
+from natsconnector.nats import handshake
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,3 +51,11 @@ class TopicsDocumentTests(SynchronousTestCase):
         text = (ROOT / "docs" / "topics.md").read_text()
         for annotation in functions._OPTIONS:
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
+
+
+class VersionTests(SynchronousTestCase):
+    """The version, where it stands a second time."""
+
+    def test_client(self) -> None:
+        """The NATS client, which imports nothing of the package, tells servers the package's version."""
+        self.assertEqual(handshake.VERSION, __version__)
