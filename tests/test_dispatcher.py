@@ -532,6 +532,8 @@ class StoppingTests(DispatcherCase):
         idle.addErrback(lambda _: None)
         idle.cancel()
         self.gateway.end(OK)
+        self.assertEqual((dispatcher.inflight, dispatcher._idle_waiters), (0, []))
+        self.successResultOf(dispatcher.when_idle())
 
     def test_give_up(self) -> None:
         """Calls in flight, backlog, waiting retries and late messages: each is answered 503, once."""
