@@ -10,7 +10,7 @@ from typing import Any
 from natsconnector import login, values
 from natsconnector.nats.errors import BadSubject
 from natsconnector.nats.jetstream.api import check_name
-from natsconnector.nats.subjects import encode_pattern
+from natsconnector.nats.wire.subjects import encode_pattern
 from natsconnector.topics import RESERVED, overlaps
 
 PREFIX = "NATSCONNECTOR_"

@@ -12,8 +12,8 @@ from typing import Any
 from natsconnector.nats.auth import CredentialsSource, creds_file, nkey_file, password_file, token_file
 from natsconnector.nats.errors import BadCredentials, BadServerUrl, BadSubject
 from natsconnector.nats.servers import parse_server
-from natsconnector.nats.subjects import check_inbox_prefix
 from natsconnector.nats.tls import Tls
+from natsconnector.nats.wire.subjects import check_inbox_prefix
 from natsconnector.topics import overlaps
 
 _TLS = ("nats_ca", "nats_cert", "nats_key", "nats_tls_first")

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.deadletters import letter_headers, original_headers
-from natsconnector.nats.headers import encode_block
+from natsconnector.nats.wire.headers import encode_block
 from natsconnector.settings import ConfigurationError, read
 
 

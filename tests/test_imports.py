@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "commands": {"*"},
     "__main__": {"commands"},
 }  # fmt: skip
-SANS_IO = ["nats/parser", "nats/events", "nats/headers", "nats/encode", "nats/subjects", "nats/errors"]
+SANS_IO = ["nats/errors", *(f"nats/wire/{name}" for name in ("parser", "events", "headers", "encode", "subjects"))]
 
 
 def modules() -> list[Path]:

@@ -28,11 +28,11 @@ from natsconnector.nats.errors import (
     RequestTimeout,
     ServerError,
 )
-from natsconnector.nats.events import Msg
-from natsconnector.nats.headers import Headers
 from natsconnector.nats.status import Statistics, Status
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import Headers
 
 __all__ = [
     "AuthorizationError",

@@ -21,9 +21,7 @@ from natsconnector.nats.errors import (
     NatsError,
     ServerError,
 )
-from natsconnector.nats.events import Msg
 from natsconnector.nats.handshake import Identity
-from natsconnector.nats.headers import HeadersLike
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.servers import Server, ServerPool
 from natsconnector.nats.session import Session
@@ -31,6 +29,8 @@ from natsconnector.nats.status import CurrentStatus, Statistics, Status, StatusC
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
 from natsconnector.nats.waiters import Waiters
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import HeadersLike
 
 
 class NatsClient:

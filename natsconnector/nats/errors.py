@@ -6,10 +6,6 @@ No text ever holds a secret: no password, no token, no URL with userinfo.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from natsconnector.nats.events import Event
 
 
 class NatsError(Exception):
@@ -17,15 +13,11 @@ class NatsError(Exception):
 
 
 class ProtocolViolation(NatsError):
-    """The peer sent bytes that are no NATS frames; the connection cannot be understood any further.
+    """The peer sent bytes that are no NATS frames; the connection cannot be understood any further."""
 
-    ``events`` holds what was complete before the fault in the same piece of input.
-    """
-
-    def __init__(self, reason: str, events: list[Event] | None = None) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(f"not the NATS protocol: {reason}")
         self.reason = reason
-        self.events: list[Event] = events if events is not None else []
 
 
 class BadServerUrl(NatsError, ValueError):

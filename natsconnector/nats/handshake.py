@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
-from natsconnector.nats import encode
 from natsconnector.nats.auth import Credentials, CredentialsSource
 from natsconnector.nats.servers import Server
 from natsconnector.nats.tls import Tls
+from natsconnector.nats.wire import encode
 
 #: What the server is told as the version of this client.
 VERSION = "0.1.0"

@@ -12,7 +12,6 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from natsconnector.nats import encode
 from natsconnector.nats.errors import (
     AuthorizationError,
     BadCredentials,
@@ -20,20 +19,20 @@ from natsconnector.nats.errors import (
     ConnectionLost,
     NatsError,
     PermissionsViolation,
-    ProtocolViolation,
     RequestRefused,
     ServerError,
     server_error,
 )
-from natsconnector.nats.events import Err, Event, Info, Msg, Ping, Pong
 from natsconnector.nats.handshake import Login, connect_frame, refusal, upgrades
 from natsconnector.nats.keepalive import KeepAlive
 from natsconnector.nats.outbound import OutboundBuffer
-from natsconnector.nats.parser import Parser
 from natsconnector.nats.servers import Server
 from natsconnector.nats.status import Statistics
 from natsconnector.nats.tls import tls_reason
 from natsconnector.nats.waiters import Waiters
+from natsconnector.nats.wire import encode
+from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ping, Pong
+from natsconnector.nats.wire.parser import Parser
 
 #: How long a connection may take to send what is left and close.
 CLOSE_TIMEOUT_S = 1.0
@@ -173,11 +172,8 @@ class Connection(Protocol):
         if self._closing:
             return
         self._statistics.in_bytes += len(data)
-        violation = None
-        try:
-            events = self._parser.receive_data(data)
-        except ProtocolViolation as error:
-            events, violation = error.events, error
+        events = self._parser.receive_data(data)
+        violation = self._parser.violation
         if self.awaiting == "INFO":
             self._behind_info = events[1:]
             self._more_behind_info = violation is not None or self._parser.begun

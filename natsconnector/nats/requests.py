@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.nats.errors import NatsError, NoResponders, PermissionsViolation, RequestTimeout
-from natsconnector.nats.events import Msg
-from natsconnector.nats.headers import HeadersLike
-from natsconnector.nats.subjects import check_inbox_prefix
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.waiters import Waiters
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import HeadersLike
+from natsconnector.nats.wire.subjects import check_inbox_prefix
 
 
 class _Pending(NamedTuple):

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from natsconnector.nats import encode
 from natsconnector.nats.errors import (
     ClientClosed,
     ConnectionLost,
@@ -22,15 +21,16 @@ from natsconnector.nats.errors import (
     PermissionsViolation,
     ServerError,
 )
-from natsconnector.nats.events import Msg
 from natsconnector.nats.handshake import max_payload
-from natsconnector.nats.headers import HeadersLike, encode_block
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.requests import Requests
 from natsconnector.nats.servers import ServerPool
 from natsconnector.nats.status import Statistics
 from natsconnector.nats.subscription import Subscription, Subscriptions
+from natsconnector.nats.wire import encode
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import HeadersLike, encode_block
 
 #: The limit of a server with default settings, held to until a server has told its own.
 DEFAULT_MAX_PAYLOAD = 1 << 20

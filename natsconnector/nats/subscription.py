@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from natsconnector.nats import encode
 from natsconnector.nats.errors import ClientClosed, ConnectionLost, PermissionsViolation
-from natsconnector.nats.events import Msg
 from natsconnector.nats.waiters import Waiters
+from natsconnector.nats.wire import encode
+from natsconnector.nats.wire.events import Msg
 
 
 class Subscription:

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.commands import redrive
 from natsconnector.commands.arguments import NATS_FLAGS, read
 from natsconnector.commands.letters import Letter, Result, Tally, read_letter
-from natsconnector.nats.headers import Headers
 from natsconnector.nats.jetstream import StoredMessage
+from natsconnector.nats.wire.headers import Headers
 
 
 def parse(*argv: str) -> argparse.Namespace:

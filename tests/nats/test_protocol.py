@@ -20,13 +20,13 @@ from natsconnector.nats.errors import (
     OutboundBufferFull,
     ServerError,
 )
-from natsconnector.nats.events import Msg
 from natsconnector.nats.handshake import Identity
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.protocol import CLOSE_TIMEOUT_S, Connection
 from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics
 from natsconnector.nats.tls import Tls
+from natsconnector.nats.wire.events import Msg
 from tests.nats.fakes import FakeTransport, info
 from tests.nats.issuing import NKey
 

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import NoResponders
-from natsconnector.nats.events import Msg
-from natsconnector.nats.headers import Headers, HeadersLike, parse_block
 from natsconnector.nats.jetstream.errors import NO_MESSAGE, InvalidAnswer, JetStreamError, NoJetStream, error_of
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import Headers, HeadersLike, parse_block
 
 _NAME = re.compile(r"[^\s.*>/\\\x00]{1,255}")
 

@@ -13,11 +13,11 @@ from twisted.logger import Logger
 
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import NatsError
-from natsconnector.nats.events import Msg
 from natsconnector.nats.jetstream.acks import position
 from natsconnector.nats.jetstream.api import JetStream, check_name
 from natsconnector.nats.status import Status
 from natsconnector.nats.subscription import Subscription
+from natsconnector.nats.wire.events import Msg
 
 _EXPIRES_S = 30.0
 # The server refuses a heartbeat of more than half the time a pull may take.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from natsconnector.nats.events import Err, Event, Info, Msg, Ok, Ping, Pong
+from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ok, Ping, Pong
 
 GOOD: list[tuple[bytes, list[Event]]] = [
     (b"PING\r\n", [Ping()]),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats.errors import BadHeader
-from natsconnector.nats.headers import Headers, encode_block, parse_block
+from natsconnector.nats.wire.headers import Headers, encode_block, parse_block
 from tests.nats import profile  # noqa: F401
 
 

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from natsconnector.nats.errors import ProtocolViolation
-from natsconnector.nats.events import Err, Event, Info, Msg, Ok, Ping, Pong
+from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ok, Ping, Pong
 
 _MAX_DIGITS = 10
 _PING, _PONG, _OK = Ping(), Pong(), Ok()
@@ -31,7 +31,8 @@ class Parser:
         self._chunks: list[bytes] = []  # the begun frame, from its first byte
         self._length = 0  # of all chunks together
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
-        self._failure: str | None = None
+        #: The framing error after which nothing is parsed any more; None while there was none.
+        self.violation: ProtocolViolation | None = None
 
     @property
     def begun(self) -> bool:
@@ -41,36 +42,34 @@ class Parser:
     def receive_data(self, data: bytes) -> list[Event]:
         """The events completed by this piece of input.
 
-        Raises ``ProtocolViolation`` on a framing error, with the events before it as ``.events``, and then for ever.
+        A framing error is told by ``violation``; the events are then those before it, and none come after it.
         """
-        if self._failure is not None:
-            raise ProtocolViolation(self._failure)
-        if not data:
-            return []
+        events: list[Event] = []
+        if self.violation is None and data:
+            try:
+                self._receive(data, events)
+            except ProtocolViolation as violation:
+                self.violation = violation
+        return events
+
+    def _receive(self, data: bytes, events: list[Event]) -> None:
         if self._chunks:
             self._chunks.append(data)
             self._length += len(data)
             if self._wanted:
                 if self._length < self._wanted:
-                    return []
+                    return
             elif b"\n" not in data:
                 self._check_begun_line()
-                return []
+                return
             data = b"".join(self._chunks)
             self._chunks.clear()
-        events: list[Event] = []
-        try:
-            begun = self._parse_frames(data, events)
-            if begun < len(data):
-                self._chunks.append(data[begun:] if begun else data)
-                self._length = len(data) - begun
-                if not self._wanted:
-                    self._check_begun_line()
-        except ProtocolViolation as violation:
-            self._failure = violation.reason
-            violation.events = events
-            raise
-        return events
+        begun = self._parse_frames(data, events)
+        if begun < len(data):
+            self._chunks.append(data[begun:] if begun else data)
+            self._length = len(data) - begun
+            if not self._wanted:
+                self._check_begun_line()
 
     def _parse_frames(self, data: bytes, events: list[Event]) -> int:
         """Append the events of all complete frames; return where the first incomplete one begins."""

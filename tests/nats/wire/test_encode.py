@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.nats import encode
 from natsconnector.nats.errors import BadSubject
-from natsconnector.nats.events import Msg
-from natsconnector.nats.headers import encode_block
-from natsconnector.nats.parser import Parser
+from natsconnector.nats.wire import encode
+from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.headers import encode_block
+from natsconnector.nats.wire.parser import Parser
 from tests.nats import profile  # noqa: F401
 
 

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from natsconnector.nats.errors import BadSubject
-from natsconnector.nats.subjects import MAX_ARGUMENT_BYTES, encode_pattern, encode_queue, encode_subject
+from natsconnector.nats.wire.subjects import MAX_ARGUMENT_BYTES, encode_pattern, encode_queue, encode_subject
 
 PING = b"PING\r\n"
 PONG = b"PONG\r\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from natsconnector.nats.headers import NO_BLOCK, Headers, ParsedBlock, parse_block
+from natsconnector.nats.wire.headers import NO_BLOCK, Headers, ParsedBlock, parse_block
 
 
 @dataclass(frozen=True, slots=True)

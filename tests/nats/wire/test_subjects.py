@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats.errors import BadSubject
-from natsconnector.nats.subjects import check_inbox_prefix, encode_pattern, encode_queue, encode_subject
+from natsconnector.nats.wire.subjects import check_inbox_prefix, encode_pattern, encode_queue, encode_subject
 
 NEVER = ("", " ", "a b", "a\tb", "a\r\nPUB x 0", "a\n", "\x00", "a\x0bb", "\ud800")
 

@@ -1,0 +1,1 @@
+"""The NATS protocol as bytes: what a server sends, parsed; what a client sends, encoded. No sockets, no Twisted."""
