@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit format clean image image-test chaos
+.PHONY: demo test lint types unit format docs clean image image-test chaos
 
 # Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
 demo: $(VENV)/.installed
@@ -27,6 +27,10 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_memory
+
+# Writes what the documents repeat from the code.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.reference
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -10,11 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.logger import Logger
 
 from natsconnector import __version__
-from natsconnector.catalogue import Catalogue
-from natsconnector.dispatcher import Dispatcher
-from natsconnector.interfaces import IGateway, ISource
-from natsconnector.journal import Journal
+from natsconnector.dispatch.dispatcher import Dispatcher
+from natsconnector.journal.journal import Journal
+from natsconnector.model.seams import IGateway, ISource
 from natsconnector.nats import ClientClosed, NatsClient, NatsError
+from natsconnector.planning.catalogue import Catalogue
 
 # For the answers of the last moment, beyond the shutdown time.
 _LAST_FLUSH_S = 2.0

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from natsconnector.calls import FunctionCall
-from natsconnector.httpheaders import Header
-from natsconnector.interfaces import AnswerTooLarge, IDeadLetters, IDelivery, IGateway, ISource
-from natsconnector.outcome import Outcome, unfinished
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.headers import Header
+from natsconnector.model.outcome import Outcome, unfinished
+from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyTooLarge
 
 
 @implementer(IDelivery)
@@ -55,7 +55,7 @@ class FakeDelivery:
 
     def answer(self, payload: bytes, headers: list[Header]) -> None:
         if len(payload) > self.max_answer_bytes:
-            raise AnswerTooLarge(f"{len(payload)} bytes are more than {self.max_answer_bytes}")
+            raise ReplyTooLarge(f"{len(payload)} bytes are more than {self.max_answer_bytes}")
         self.answers.append((payload, dict(headers)))
 
     def park(self, parked: bool) -> None:

@@ -9,14 +9,15 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.backlog import Limits
 from natsconnector.connector import Connector
-from natsconnector.dispatcher import Dispatcher
-from natsconnector.journal import Journal
-from natsconnector.outcome import Outcome, RetryPolicy
-from natsconnector.permissions import Permissions
-from natsconnector.planner import Planner
-from natsconnector.settlement import Settlement
+from natsconnector.dispatch.backlog import Limits
+from natsconnector.dispatch.dispatcher import Dispatcher
+from natsconnector.dispatch.settlement import Settlement
+from natsconnector.journal.journal import Journal
+from natsconnector.model.outcome import Outcome
+from natsconnector.model.retries import RetryPolicy
+from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.planner import Planner
 from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
 
 CALL = b'{"function": "f"}'

@@ -7,34 +7,21 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector import __version__, functions
-from natsconnector.flags import FLAGS
+from docs import reference
+from natsconnector import __version__
 from natsconnector.nats import handshake
+from natsconnector.planning import annotations as known
 
 ROOT = Path(__file__).parent.parent
 
 
 class ReadmeTests(SynchronousTestCase):
-    """README.md."""
+    """README.md, and the links of all documents."""
 
-    def setUp(self) -> None:
-        self.rows: dict[str, list[str]] = {}
-        for line in (ROOT / "README.md").read_text().splitlines():
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            for flag in re.findall(r"`--([a-z-]+)", cells[0]) if line.startswith("| `--") else ():
-                self.rows[flag] = cells
-
-    def test_flags(self) -> None:
-        """The table has every flag, no other, and no other alias than the code knows, in its order."""
-        self.assertEqual(set(self.rows), {flag.name for flag in FLAGS})
-        for flag in FLAGS:
-            _, default, others, _ = self.rows[flag.name]
-            for alias in flag.aliases:
-                self.assertIn(f"`{alias.name}`", others, flag.name)
-            if flag.default is not None:
-                self.assertIn(f"`{flag.default}`", default, flag.name)
-            if flag.stream_default is not None:
-                self.assertIn(f"`{flag.stream_default}`", default, flag.name)
+    def test_generated(self) -> None:
+        """What it repeats from the code, the table of settings, is what the code says: ``make docs`` writes it."""
+        for path, text in reference.written().items():
+            self.assertEqual(path.read_text(), text, path.name)
 
     def test_links(self) -> None:
         """Every file that a document links to is there."""
@@ -49,7 +36,7 @@ class TopicsDocumentTests(SynchronousTestCase):
     def test_annotations(self) -> None:
         """It names every annotation that counts."""
         text = (ROOT / "docs" / "topics.md").read_text()
-        for annotation in functions._OPTIONS:
+        for annotation in known._OPTIONS:
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
 
 

@@ -10,59 +10,44 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "natsconnector"
-PURE = {
-    "backlog",
-    "calls",
-    "deadletters",
-    "functions",
-    "httpheaders",
-    "outcome",
-    "permissions",
-    "topics",
-    "values",
-}
-# What each part may import of natsconnector; a folder may always import itself, `*` is everything.
+# What each room may import of natsconnector besides itself; `*` is everything. A message goes messages -> planning ->
+# dispatch -> gateway and back, and each hands the next a value of model/; config is read before, journal is told after.
 ALLOWED: dict[str, set[str]] = {
     "nats": set(),
-    "gateway": {"calls", "functions", "httpheaders", "interfaces", "outcome"},
+    "model": set(),
+    "config": {"model", "nats"},
+    "messages": {"model", "nats"},
+    "planning": {"model", "config.values"},
+    "dispatch": {"model", "planning", "journal"},
+    "gateway": {"model"},
+    "journal": {"model"},
     "local": set(),
-    "backlog": set(),
-    "httpheaders": set(),
-    "topics": set(),
-    "values": set(),
-    "calls": {"httpheaders"},
-    "outcome": {"calls", "httpheaders"},
-    "deadletters": {"httpheaders"},
-    "permissions": {"calls"},
-    "functions": {"outcome", "topics", "values"},
-    "interfaces": {"calls", "httpheaders", "outcome"},
-    "ending": {"calls", "interfaces", "outcome"},
-    "logs": set(),
-    "journal": {"calls", "ending", "logs", "outcome"},
-    "settlement": {"deadletters", "ending", "httpheaders", "interfaces", "journal", "outcome"},
-    "fanout": {"httpheaders", "interfaces", "outcome"},
-    "catalogue": {"functions", "topics"},
-    "planner": {"calls", "catalogue", "deadletters", "functions", "interfaces", "permissions", "topics"},
-    "dispatcher": {
-        "backlog", "calls", "ending", "fanout", "interfaces", "journal", "outcome", "planner", "settlement",
-    },
-    "sources": {"httpheaders", "interfaces", "nats", "topics"},
-    "login": {"nats", "topics"},
-    "flags": {"login", "nats", "topics", "values"},
-    "settings": {"flags", "login", "nats", "topics", "values"},
-    "connection": {"login", "nats", "settings"},
-    "options": {"flags", "logs", "settings"},
-    "connector": {"catalogue", "dispatcher", "interfaces", "journal", "nats"},
-    "testing": {"calls", "httpheaders", "interfaces", "outcome"},
-    "service": {"*"},
+    "testing": {"model"},
+    "connector": {"model", "nats", "planning", "dispatch", "journal"},
+    "assembly": {"*"},
     "commands": {"*"},
     "__main__": {"commands"},
-}  # fmt: skip
-SANS_IO = ["nats/errors", *(f"nats/wire/{name}" for name in ("parser", "events", "headers", "encode", "subjects"))]
+}
+# The modules through which the NATS client is used from outside of it.
+FACES = {"natsconnector.nats", "natsconnector.nats.jetstream"}
+IO = {"twisted", "treq", "zope", "socket", "subprocess"}
+PURE = [
+    *(f"model/{name}" for name in "call dead_letter function headers outcome reply retries subjects".split()),
+    *(f"planning/{name}" for name in "annotations calls permissions".split()),
+    "config/values",
+    "dispatch/backlog",
+    "nats/errors",
+    *(f"nats/wire/{name}" for name in "encode events headers parser subjects".split()),
+]
 
 
 def modules() -> list[Path]:
     return sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.parent / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def imports(path: Path) -> set[str]:
@@ -75,44 +60,66 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = [*package[: len(package) + 1 - node.level], *([node.module] if node.module else [])]
             module = ".".join(base) if node.level else node.module or ""
-            # `from natsconnector import logs` imports a module.
-            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "natsconnector" else {module}
+            # `from natsconnector.config import logs` imports a module.
+            for alias in node.names:
+                name = f"{module}.{alias.name}"
+                found.add(name if is_module(name) else module)
     return found
-
-
-def part(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 class ImportRuleTests(SynchronousTestCase):
     """Data goes down once and comes back up once; nothing on the way knows its caller."""
 
-    def test_parts(self) -> None:
-        """Each part imports what it may, and every part has its rule."""
+    def test_rooms(self) -> None:
+        """Each room imports what it may, and every room has its rule."""
         for path in modules():
-            allowed = ALLOWED[part(path)] | {part(path), "__version__"}
+            room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+            allowed = {f"natsconnector.{name}" for name in ALLOWED[room] | {room, "__version__"}}
             for name in imports(path):
-                names = name.split(".")
-                if names[0] == "natsconnector" and "*" not in allowed:
-                    self.assertIn(names[1], allowed, f"{path} imports {name}")
+                if name.startswith("natsconnector.") and "*" not in ALLOWED[room]:
+                    self.assertTrue(
+                        any(f"{name}.".startswith(f"{each}.") for each in allowed), f"{path} imports {name}"
+                    )
 
-    def test_pure_parts(self) -> None:
+    def test_faces(self) -> None:
+        """The NATS client can leave the house: outside of it nothing looks behind its faces."""
+        for path in modules():
+            if path.relative_to(ROOT).parts[0] != "nats":
+                behind = {name for name in imports(path) if name.startswith("natsconnector.nats.")} - FACES
+                self.assertEqual(behind, set(), str(path))
+
+    def test_no_circles(self) -> None:
+        """No module imports itself by way of others."""
+        known = {".".join(("natsconnector", *path.relative_to(ROOT).with_suffix("").parts)): path for path in modules()}
+        edges = {name: {each for each in imports(path) if each in known} for name, path in known.items()}
+        finished: set[str] = set()
+
+        def visit(name: str, way: tuple[str, ...]) -> None:
+            self.assertNotIn(name, way, " -> ".join((*way, name)))
+            if name not in finished:
+                for each in edges[name]:
+                    visit(each, (*way, name))
+                finished.add(name)
+
+        for name in known:
+            visit(name, ())
+
+    def test_pure_modules(self) -> None:
         """What is pure imports neither Twisted nor anything else that does I/O."""
-        pure = [ROOT / f"{name}.py" for name in [*PURE, *SANS_IO]]
-        for path in pure:
-            for name in imports(path):
-                self.assertNotIn(name.split(".")[0], {"twisted", "treq", "zope", "socket", "subprocess"}, path)
+        for name in PURE:
+            for each in imports(ROOT / f"{name}.py"):
+                self.assertNotIn(each.split(".")[0], IO, name)
 
     def test_no_global_reactor(self) -> None:
         """Only the composition root, and programs of their own, import the reactor."""
         for path in modules():
-            if path.name not in ("service.py", "__main__.py"):
+            if path.name not in ("assembly.py", "__main__.py"):
                 self.assertNotRegex(path.read_text(), r"from twisted.internet import .*\breactor\b", str(path))
 
     def test_plugin_does_not_choose_the_reactor(self) -> None:
-        """Neither the plugin nor the service module, both imported for --help, installs a reactor."""
+        """Neither the plugin nor the assembly, both imported for --help, installs a reactor."""
         code = (
-            "import sys, natsconnector.service, twisted.plugins.natsconnector_plugin;"
+            "import sys, natsconnector.assembly, twisted.plugins.natsconnector_plugin;"
             "assert 'twisted.internet.reactor' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)

@@ -8,23 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import TimeoutError
 
-from natsconnector import settings
-from natsconnector.flags import FLAGS, Flag
+from natsconnector.config import reading
+from natsconnector.config.flags import NATS, Flag
+from natsconnector.config.settings import FLAGS, Settings
 from natsconnector.nats import NatsClient
 
-NATS_FLAGS = (
-    "nats",
-    "nats-user",
-    "nats-password-file",
-    "nats-token-file",
-    "nats-nkey-file",
-    "nats-creds",
-    "nats-ca",
-    "nats-cert",
-    "nats-key",
-    "nats-tls-first",
-    "inbox-prefix",
-)
+NATS_FLAGS = tuple(flag.name for flag in FLAGS if flag.group == NATS)
 """How to connect to NATS."""
 
 
@@ -35,16 +24,14 @@ def add_flags(parser: argparse.ArgumentParser, names: Collection[str], title: st
     )
     group = parser.add_argument_group(title)
     for flag in _flags(names):
-        environment = ", ".join([flag.environment_name, *(alias.name for alias in flag.aliases)])
-        default = "off" if flag.is_switch else flag.default or "none"
-        text = f"{flag.meaning} [environment: {environment}] [default: {default}]".replace("%", "%%")
+        text = flag.help_text.replace("%", "%%")
         if flag.is_switch:
             group.add_argument(f"--{flag.name}", action="store_const", const="on", help=text)
         else:
-            group.add_argument(f"--{flag.name}", metavar="VALUE", help=text)
+            group.add_argument(f"--{flag.name}", metavar=flag.metavar, help=text)
 
 
-def read(arguments: argparse.Namespace, names: Collection[str], environment: Mapping[str, str]) -> settings.Settings:
+def read(arguments: argparse.Namespace, names: Collection[str], environment: Mapping[str, str]) -> Settings:
     """
     The settings that these flags and their environment give; all others have their defaults.
 
@@ -52,12 +39,12 @@ def read(arguments: argparse.Namespace, names: Collection[str], environment: Map
     """
     given = {flag.name: getattr(arguments, flag.name.replace("-", "_")) for flag in _flags(names)}
     others = {name for flag in FLAGS if flag.name not in names for name in _environment_names(flag)}
-    return settings.read(given, {name: value for name, value in environment.items() if name not in others})
+    return reading.read(given, {name: value for name, value in environment.items() if name not in others})
 
 
 def _environment_names(flag: Flag) -> list[str]:
     conditions = [alias.only_if for alias in flag.aliases if alias.only_if is not None]
-    return [flag.environment_name, *(alias.name for alias in flag.aliases), *conditions]
+    return [*flag.environment_names, *conditions]
 
 
 def _flags(names: Collection[str]) -> list[Flag]:

@@ -12,10 +12,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError
 
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
-from natsconnector.connection import nats_client
+from natsconnector.config.nats_client import nats_client
+from natsconnector.config.reading import ConfigurationError
+from natsconnector.messages.stream import REPLY_SUBJECT
 from natsconnector.nats import Msg, NatsClient, NatsError
-from natsconnector.settings import ConfigurationError
-from natsconnector.sources.jetstream import REPLY_SUBJECT
 
 NAME = "call"
 _FLAGS = (*NATS_FLAGS, "subject", "timeout")

@@ -11,16 +11,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from natsconnector.commands.arguments import add_flags, connected, read
-from natsconnector.connection import nats_client
-from natsconnector.flags import FLAGS
-from natsconnector.functions import DeployedFunction, topics_of
-from natsconnector.gateway import Credentials, GatewayFault, SystemClient
+from natsconnector.config.nats_client import nats_client
+from natsconnector.config.reading import ConfigurationError
+from natsconnector.config.settings import FLAGS, Settings
+from natsconnector.gateway import BasicAuth, GatewayFault, SystemClient
+from natsconnector.messages.consumer import NotUsable, check_consumer
+from natsconnector.model.function import DeployedFunction
+from natsconnector.model.subjects import overlaps
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
-from natsconnector.nats.jetstream import JetStream, JetStreamError
-from natsconnector.nats.jetstream.errors import NO_CONSUMER
-from natsconnector.settings import ConfigurationError, Settings
-from natsconnector.sources.durable import NotUsable, check_consumer
-from natsconnector.topics import overlaps
+from natsconnector.nats.jetstream import NO_CONSUMER, JetStream, JetStreamError
+from natsconnector.planning.annotations import topics_of
 
 NAME = "check"
 _FLAGS = tuple(flag.name for flag in FLAGS if flag.name not in ("embedded", "functions"))
@@ -61,7 +61,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     for warning in settings.warnings:
         print(f"warn  {warning}")
     client = nats_client(reactor, settings, "natsconnector check")
-    credentials = Credentials(settings.gateway_credentials) if settings.gateway_credentials is not None else None
+    credentials = BasicAuth(settings.gateway_credentials) if settings.gateway_credentials is not None else None
     system = SystemClient(
         reactor, settings.gateway, credentials=credentials, timeout_s=_GATEWAY_TIMEOUT_S, ca_file=settings.gateway_ca
     )

@@ -11,12 +11,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
-from natsconnector.commands.letters import Letter, Redrive, Result, Tally
 from natsconnector.commands.progress import Output, Progress
-from natsconnector.connection import nats_client
+from natsconnector.config.nats_client import nats_client
+from natsconnector.config.reading import ConfigurationError
+from natsconnector.messages.redrive import Letter, Redrive, Result, Tally
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream, JetStreamError, check_name
-from natsconnector.settings import ConfigurationError
 
 NAME = "redrive"
 _FLAGS = (*NATS_FLAGS, "js-domain")

@@ -11,12 +11,20 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from natsconnector.calls import CALL_ID, CALLBACK_URL, FunctionCall
-from natsconnector.gateway.credentials import Credentials, CredentialsFault
-from natsconnector.gateway.http import USER_AGENT, Answer, AnswerTooLarge, GatewayHttp, GivenUp, Late, NoAnswer
-from natsconnector.httpheaders import Header
-from natsconnector.interfaces import IGateway
-from natsconnector.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
+from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
+from natsconnector.gateway.exchange import (
+    USER_AGENT,
+    GatewayHttp,
+    GivenUp,
+    Late,
+    NoResponse,
+    Response,
+    ResponseTooLarge,
+)
+from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
+from natsconnector.model.headers import Header
+from natsconnector.model.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
+from natsconnector.model.seams import IGateway
 
 # What the gateway answers, behind a 500, to a call that its queue will never take.
 _PERMANENT_QUEUE_FAULTS = (b"Error queuing request: request body too large", b"Error queuing request: maximum payload")
@@ -46,7 +54,7 @@ class GatewayClient:
         timeout_s: float,
         max_connections: int,
         max_response_bytes: int,
-        credentials: Credentials | None = None,
+        credentials: BasicAuth | None = None,
         ca_file: str | None = None,
     ) -> None:
         self._timeout_s = timeout_s
@@ -75,13 +83,13 @@ class GatewayClient:
         exchange: Deferred[Any] = self._http.exchange(
             "POST", f"/{route}/{call.function}", headers, call.body, timeout_s
         )
-        return exchange.addCallbacks(self._outcome, _without_answer, callbackArgs=(call,), errbackArgs=(call,))
+        return exchange.addCallbacks(self._outcome, _without_response, callbackArgs=(call,), errbackArgs=(call,))
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
         return self._http.close()
 
-    def _outcome(self, answer: Answer, call: FunctionCall) -> Outcome:
+    def _outcome(self, answer: Response, call: FunctionCall) -> Outcome:
         if answer.status == 401 and self._credentials is not None:
             self._credentials.forget()
         if not call.asynchronous and not self._was_called(answer):
@@ -95,7 +103,7 @@ class GatewayClient:
             retry_after_s=_retry_after_s(answer.headers),
         )
 
-    def _was_called(self, answer: Answer) -> bool:
+    def _was_called(self, answer: Response) -> bool:
         """
         False for an answer that cannot be the function's.
 
@@ -112,11 +120,11 @@ class GatewayClient:
         return True
 
 
-def _without_answer(failure: Failure, call: FunctionCall) -> Outcome:
+def _without_response(failure: Failure, call: FunctionCall) -> Outcome:
     """What a failed exchange says about the call: above all, whether it can have been executed."""
     problem = failure.value
-    assert isinstance(problem, NoAnswer)
-    if isinstance(problem, AnswerTooLarge):
+    assert isinstance(problem, NoResponse)
+    if isinstance(problem, ResponseTooLarge):
         return failed(TOO_LARGE, f"the answer of {call.function} is {problem.reason}", final=True)
     if isinstance(problem, GivenUp):
         then = "answered; it may have been executed" if problem.sent else "was called"

@@ -13,7 +13,7 @@ class CredentialsFault(Exception):
     """The credentials cannot be used; the text names the file and the reason, never what it holds."""
 
 
-class Credentials:
+class BasicAuth:
     """
     Basic authentication from the files ``basic-auth-user`` and ``basic-auth-password``, as OpenFaaS mounts them.
 
@@ -45,7 +45,7 @@ class Credentials:
         self._authorization = None
 
     def __repr__(self) -> str:
-        return f"Credentials({self.directory!r})"
+        return f"BasicAuth({self.directory!r})"
 
     def _path(self, name: str) -> str:
         return os.path.join(self.directory, name)

@@ -10,9 +10,9 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, 
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
-from natsconnector.functions import DeployedFunction
-from natsconnector.gateway.credentials import Credentials, CredentialsFault
-from natsconnector.gateway.http import USER_AGENT, Answer, GatewayHttp, GivenUp, Late, NoAnswer
+from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
+from natsconnector.gateway.exchange import USER_AGENT, GatewayHttp, GivenUp, Late, NoResponse, Response
+from natsconnector.model.function import DeployedFunction
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class SystemClient:
         reactor: Any,
         url: str,
         *,
-        credentials: Credentials | None,
+        credentials: BasicAuth | None,
         timeout_s: float,
         ca_file: str | None = None,
         max_response_bytes: int = 16 * 1024 * 1024,
@@ -131,7 +131,7 @@ class SystemClient:
             self._log.warn("GET {path}: an entry is ignored: {text}", path=path, text=text)
         self._ignored[path] = text
 
-    async def _get(self, path: str) -> Answer:
+    async def _get(self, path: str) -> Response:
         """The answer to a request with credentials; they are read again when the gateway refuses them."""
         authorization = self._authorization(path)
         answer = await self._exchange(path, authorization)
@@ -155,7 +155,7 @@ class SystemClient:
         except CredentialsFault as e:
             raise GatewayFault(f"GET {path}: no credentials: {e}") from None
 
-    async def _exchange(self, path: str, authorization: str | None) -> Answer:
+    async def _exchange(self, path: str, authorization: str | None) -> Response:
         headers = Headers({"User-Agent": [USER_AGENT], "Accept": ["application/json"]})
         if authorization is not None:
             headers.addRawHeader("Authorization", authorization)
@@ -163,7 +163,7 @@ class SystemClient:
             return await self._http.exchange("GET", path, headers, None, self._timeout_s)
         except GivenUp:
             raise CancelledError() from None
-        except NoAnswer as e:
+        except NoResponse as e:
             if not e.sent:
                 raise GatewayFault(f"GET {path}: the gateway is unreachable: {e.reason}") from None
             reason = e.reason if isinstance(e, Late) else f"did not answer: {e.reason}"
@@ -183,7 +183,7 @@ async def _all(started: list[Deferred[T]]) -> list[T]:
             each.cancel()
 
 
-def _list(path: str, answer: Answer) -> list[Any]:
+def _list(path: str, answer: Response) -> list[Any]:
     if answer.status != 200:
         raise _unexpected(path, answer)
     try:
@@ -197,7 +197,7 @@ def _list(path: str, answer: Answer) -> list[Any]:
     return value
 
 
-def _unexpected(path: str, answer: Answer) -> GatewayFault:
+def _unexpected(path: str, answer: Response) -> GatewayFault:
     return GatewayFault(f"GET {path}: the gateway answered {answer.status}: {_excerpt(answer.body)}")
 
 

@@ -11,7 +11,8 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.usage import Options, UsageError
 
-from .functions import Reactor
+from natsconnector.local.processes import Reactor
+
 from .gateway import LocalGateway
 from .stack import StackError, read_stack
 

@@ -13,7 +13,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web import http
 from twisted.web.server import Site
 
-from .functions import Function, Reactor
+from natsconnector.local.processes import Function, Reactor
+
 from .invocations import Invocations
 from .resources import BoundedRequest, GatewayResource
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
-from .functions import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
+from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
 
 MAX_RUNNING = 32
 MAX_WAITING = 4096

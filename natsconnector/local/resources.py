@@ -15,7 +15,8 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from .functions import DEFAULT_NAMESPACE, Call
+from natsconnector.local.processes import DEFAULT_NAMESPACE, Call
+
 from .invocations import Invocations
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .functions import DEFAULT_NAMESPACE, Function
+from natsconnector.local.processes import DEFAULT_NAMESPACE, Function
 
 # Without dots: a dot separates a function's name from its namespace.
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_]*[A-Za-z0-9])?")

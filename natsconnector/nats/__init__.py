@@ -3,7 +3,7 @@
 ``NatsClient`` is the door; everything it raises is a ``NatsError``.
 """
 
-from natsconnector.nats.auth import Credentials, creds_file, nkey_file, password_file, token_file
+from natsconnector.nats.auth import Credentials, CredentialsSource, creds_file, nkey_file, password_file, token_file
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import (
     AuthorizationError,
@@ -28,11 +28,13 @@ from natsconnector.nats.errors import (
     RequestTimeout,
     ServerError,
 )
+from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics, Status
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
 from natsconnector.nats.wire.events import Msg
 from natsconnector.nats.wire.headers import Headers
+from natsconnector.nats.wire.subjects import check_inbox_prefix
 
 __all__ = [
     "AuthorizationError",
@@ -45,6 +47,7 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "Credentials",
+    "CredentialsSource",
     "DrainTimeout",
     "FlushTimeout",
     "Headers",
@@ -59,13 +62,16 @@ __all__ = [
     "ProtocolViolation",
     "RequestRefused",
     "RequestTimeout",
+    "Server",
     "ServerError",
     "Statistics",
     "Status",
     "Subscription",
     "Tls",
+    "check_inbox_prefix",
     "creds_file",
     "nkey_file",
+    "parse_server",
     "password_file",
     "token_file",
 ]

@@ -12,8 +12,9 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector import __version__, settings
-from natsconnector.values import duration
+from natsconnector import __version__
+from natsconnector.config import reading, settings
+from natsconnector.config.values import duration
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN_NAMES = {flag.environment_name for flag in settings.FLAGS} | {a.name for f in settings.FLAGS for a in f.aliases}
@@ -40,7 +41,7 @@ class AgreementCase(SynchronousTestCase):
             self.assertIsInstance(value, str, f"{name}: quote it, YAML takes it for something else")
         self.assertLessEqual(set(environment), KNOWN_NAMES)
         # Files of secrets are there only where it is deployed.
-        read = settings.read({}, {name: value for name, value in environment.items() if not value.startswith("/")})
+        read = reading.read({}, {name: value for name, value in environment.items() if not value.startswith("/")})
         self.assertEqual(read.warnings, ())
         self.assertGreaterEqual(grace_s, read.shutdown_timeout_s + LAST_MOMENTS_S)
         return read
@@ -267,7 +268,7 @@ class ComposeTests(AgreementCase):
 
     def test_ports(self) -> None:
         """What other services are asked for is what they listen on, and only this machine reaches it."""
-        read = settings.read({}, self.services["natsconnector"]["environment"])
+        read = reading.read({}, self.services["natsconnector"]["environment"])
         published = {port for service in self.services.values() for port in service.get("ports", [])}
         self.assertEqual(published, {"127.0.0.1:4222:4222", "127.0.0.1:8080:8080"})
         self.assertEqual((urlsplit(read.nats[0]).port, urlsplit(read.gateway).port), (4222, 8080))

@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from natsconnector.calls import FunctionCall
-from natsconnector.gateway import Credentials, GatewayClient, http
-from natsconnector.interfaces import IGateway
-from natsconnector.outcome import Outcome
+from natsconnector.gateway import BasicAuth, GatewayClient, exchange
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.outcome import Outcome
+from natsconnector.model.seams import IGateway
 from tests.gateway.servers import RawConnection, RawServerCase, answer
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nX-Start-Time: 1\r\n\r\nhi"
@@ -207,7 +207,7 @@ class GatewayClientTests(ClientCase):
 
     async def test_given_up_before_a_connection(self) -> None:
         """Until a connection stands, whatever ends the call leaves it not executed: its deadline, or its caller."""
-        self.patch(http, "gateway_endpoint", lambda *_: NeverConnected())
+        self.patch(exchange, "gateway_endpoint", lambda *_: NeverConnected())
         for timeout_s, status, text in ((0.05, 502, "no connection within 0.05 s"), (60.0, 503, "was called")):
             client = self.client_of("http://127.0.0.1:1", timeout_s=timeout_s)
             ending = client.call(FunctionCall("f", call_id="i"))
@@ -271,7 +271,7 @@ class ScaleFromZeroTests(ClientCase):
 
 
 class CallCredentialsTests(ClientCase):
-    """Credentials on calls, for gateways that ask for them there, too."""
+    """BasicAuth on calls, for gateways that ask for them there, too."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -298,7 +298,7 @@ class CallCredentialsTests(ClientCase):
 
     async def test_sent(self) -> None:
         """Calls of both kinds carry them, except for one that has its own."""
-        client = self.client(self.respond_with(ANSWER), credentials=Credentials(str(self.folder)))
+        client = self.client(self.respond_with(ANSWER), credentials=BasicAuth(str(self.folder)))
         call = FunctionCall("f", call_id="i")
         await client.call(call)
         await client.call(replace(call, queued=True))
@@ -308,7 +308,7 @@ class CallCredentialsTests(ClientCase):
     async def test_refused(self) -> None:
         """After a 401, which is an answer like any other, the files are read again, and only then."""
         client = self.client(
-            self.respond_with(answer(b"no", b"401 Unauthorized")), credentials=Credentials(str(self.folder))
+            self.respond_with(answer(b"no", b"401 Unauthorized")), credentials=BasicAuth(str(self.folder))
         )
         call = FunctionCall("f", call_id="i")
         self.assertEqual((await client.call(call)).status, 401)
@@ -331,7 +331,7 @@ class CallCredentialsTests(ClientCase):
     async def test_missing(self) -> None:
         """Without its files nothing is sent, and the outcome says which is missing."""
         os.remove(self.folder / "basic-auth-password")
-        client = self.client(self.respond_with(ANSWER), credentials=Credentials(str(self.folder)))
+        client = self.client(self.respond_with(ANSWER), credentials=BasicAuth(str(self.folder)))
         outcome = await client.call(FunctionCall("f", call_id="i"))
         self.assertEqual((outcome.status, outcome.not_executed, self.server.requests), (502, True, []))
         self.assertIn("basic-auth-password cannot be read: No such file", outcome.failure or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.gateway import Credentials, CredentialsFault
+from natsconnector.gateway import BasicAuth, CredentialsFault
 
 
 class CredentialsTests(SynchronousTestCase):
@@ -18,7 +18,7 @@ class CredentialsTests(SynchronousTestCase):
         self.folder.mkdir()
         self.write("user", b"admin\n")
         self.write("password", b" s3cret: \xc3\xbc\r\n")
-        self.credentials = Credentials(str(self.folder))
+        self.credentials = BasicAuth(str(self.folder))
 
     def write(self, what: str, content: bytes) -> None:
         (self.folder / f"basic-auth-{what}").write_bytes(content)
@@ -66,10 +66,10 @@ class CredentialsTests(SynchronousTestCase):
 
     def test_no_folder(self) -> None:
         """A folder that is not there is said to be so."""
-        fault = self.assertRaises(CredentialsFault, Credentials("/nowhere").authorization)
+        fault = self.assertRaises(CredentialsFault, BasicAuth("/nowhere").authorization)
         self.assertEqual(str(fault), "/nowhere/basic-auth-user cannot be read: No such file or directory")
 
     def test_repr(self) -> None:
         """What is printed of them tells where they are, not what."""
         self.decoded()
-        self.assertEqual(repr(self.credentials), f"Credentials({str(self.folder)!r})")
+        self.assertEqual(repr(self.credentials), f"BasicAuth({str(self.folder)!r})")

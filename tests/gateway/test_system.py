@@ -10,10 +10,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from natsconnector.functions import DeployedFunction
-from natsconnector.gateway import Credentials, GatewayFault, SystemClient
-from natsconnector.local.functions import Function
+from natsconnector.gateway import BasicAuth, GatewayFault, SystemClient
 from natsconnector.local.gateway import LocalGateway
+from natsconnector.local.processes import Function
+from natsconnector.model.function import DeployedFunction
 from tests.gateway.servers import RawConnection, RawServerCase, answer
 
 NAMESPACES = "/system/namespaces"
@@ -34,7 +34,7 @@ class SystemCase(RawServerCase):
         self.server = self.serve(lambda connection: connection.write(self.answers[connection.path]))
         return self.client_of(f"http://127.0.0.1:{self.server.port}", **more)
 
-    def client_of(self, url: str, *, credentials: Credentials | None = None, **more: Any) -> SystemClient:
+    def client_of(self, url: str, *, credentials: BasicAuth | None = None, **more: Any) -> SystemClient:
         client = SystemClient(reactor, url, credentials=credentials, **{"timeout_s": 10.0, **more})
         self.addCleanup(client.close)
         return client
@@ -130,7 +130,7 @@ class FunctionsTests(SystemCase):
 
     async def test_healthy(self) -> None:
         """The gateway's health needs no credentials, and none are shown."""
-        client = self.start({"/healthz": answer(b"OK")}, credentials=Credentials("/nowhere"))
+        client = self.start({"/healthz": answer(b"OK")}, credentials=BasicAuth("/nowhere"))
         await client.healthy()
         self.assertNotIn(b"authorization", self.server.requests[0].lower())
         self.answers["/healthz"] = answer(b"", b"503 Service Unavailable")
@@ -250,7 +250,7 @@ class SystemCredentialsTests(SystemCase):
         await gateway.start()
         self.addCleanup(gateway.stop)
         self.url = gateway.url
-        return self.client_of(gateway.url, credentials=Credentials(str(self.folder)))
+        return self.client_of(gateway.url, credentials=BasicAuth(str(self.folder)))
 
     async def test_accepted(self) -> None:
         """With the right ones the list comes."""
@@ -265,7 +265,7 @@ class SystemCredentialsTests(SystemCase):
 
     async def test_rotated(self) -> None:
         """When others are in the files by now, they are tried at once."""
-        credentials = Credentials(str(self.folder))
+        credentials = BasicAuth(str(self.folder))
         credentials.authorization()
         self.write("new")
         await self.local("new")
@@ -275,7 +275,7 @@ class SystemCredentialsTests(SystemCase):
     async def test_refused(self) -> None:
         """Wrong ones are said to be, without showing them, and are not tried again while they are all there is."""
         refusal = answer(b"admin:old", b"401 Unauthorized")
-        client = self.start({NAMESPACES: refusal}, credentials=Credentials(str(self.folder)))
+        client = self.start({NAMESPACES: refusal}, credentials=BasicAuth(str(self.folder)))
         said = f"GET {NAMESPACES}: 401: the gateway refuses the credentials in {self.folder}"
         self.assertEqual(await self.fault(client.functions()), said)
         self.assertEqual(len(self.server.requests), 1)
@@ -287,7 +287,7 @@ class SystemCredentialsTests(SystemCase):
     async def test_unreadable(self) -> None:
         """Files that cannot be read are the fault, and nothing is asked without them."""
         (self.folder / "basic-auth-password").unlink()
-        client = self.start({}, credentials=Credentials(str(self.folder)))
+        client = self.start({}, credentials=BasicAuth(str(self.folder)))
         text = await self.fault(client.functions())
         self.assertIn(f"GET {NAMESPACES}: no credentials: {self.folder}/basic-auth-password cannot be read", text)
         self.assertEqual(self.server.requests, [])

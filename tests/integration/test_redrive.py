@@ -11,13 +11,13 @@ from typing import Any
 from twisted.internet.utils import getProcessOutputAndValue
 
 from natsconnector.commands import redrive
-from natsconnector.commands.letters import Redrive
-from natsconnector.deadletters import letter_headers
+from natsconnector.messages.redrive import Redrive
+from natsconnector.model.dead_letter import letter_headers
 from natsconnector.nats import Msg
 from natsconnector.nats.jetstream import JetStreamError
-from tests.commands.test_redrive import parse
 from tests.integration.support import Recorded, envelope, reactor
 from tests.integration.test_jetstream import StreamCase
+from tests.messages.test_redrive import parse
 
 
 class RedriveCase(StreamCase):

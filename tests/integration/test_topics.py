@@ -8,9 +8,9 @@ from typing import Any
 
 from twisted.internet.defer import DeferredList
 
-from natsconnector.local.functions import Function
 from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.nats_server import NatsServer
+from natsconnector.local.processes import Function
 from natsconnector.nats import Msg, NoResponders
 from natsconnector.nats.jetstream import JetStream
 from tests.integration.support import WAIT_S, ConnectorCase, ConnectorProcess, Recorded, envelope, reactor

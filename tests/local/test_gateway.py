@@ -23,9 +23,9 @@ from zope.interface import provider
 
 from natsconnector.local import gateway as gateway_module
 from natsconnector.local import invocations, resources
-from natsconnector.local.functions import Function
 from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.invocations import Limit
+from natsconnector.local.processes import Function
 
 reactor: Any = _reactor
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.local.functions import Function
+from natsconnector.local.processes import Function
 from natsconnector.local.stack import StackError, read_stack
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stack.yml"

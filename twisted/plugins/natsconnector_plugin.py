@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 natsconnector = ServiceMaker(
     "natsconnector",
-    "natsconnector.service",
+    "natsconnector.assembly",
     "Trigger OpenFaaS functions from NATS messages",
     "natsconnector",
 )

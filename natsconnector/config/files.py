@@ -1,0 +1,43 @@
+"""Files and folders that a configuration names, which have to be usable when the connector starts.
+
+The clients read them again when they need them, so that what is rotated needs no restart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from natsconnector.nats import BadCredentials, Tls, creds_file, nkey_file, password_file, token_file
+
+
+def _usable(read: Callable[[str], object]) -> Callable[[str], str]:
+    """A parser of paths, which tries ``read`` on the path and gives it as an absolute one."""
+
+    def parse(text: str) -> str:
+        path = os.path.abspath(text)
+        try:
+            read(path)
+        except BadCredentials as e:
+            raise ValueError(e.reason) from None
+        return path
+
+    return parse
+
+
+password = _usable(lambda path: password_file("", path)())
+token = _usable(lambda path: token_file(path)())
+nkey = _usable(lambda path: nkey_file(path)())
+creds = _usable(lambda path: creds_file(path)())
+ca = _usable(lambda path: Tls(ca=path).options("localhost"))
+
+
+def gateway_credentials(text: str) -> str:
+    """A folder with the gateway's user and password, as OpenFaaS mounts them."""
+    for name in ("basic-auth-user", "basic-auth-password"):
+        try:
+            with open(os.path.join(text, name), "rb"):
+                pass
+        except OSError as e:
+            raise ValueError(f"has no file {name} that can be used: it cannot be read: {e.strerror}") from None
+    return os.path.abspath(text)

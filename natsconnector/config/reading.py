@@ -1,0 +1,147 @@
+"""Reading the configuration: what flags and environment give, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from natsconnector.config import checks, values
+from natsconnector.config.flags import PREFIX, Flag
+from natsconnector.config.settings import FLAGS, Settings
+
+# Names that are written in the other connectors' documents, but that their code does not know.
+_LOOKALIKES = {
+    "async_invocation": "asynchronous_invocation is the name",
+    "print_sync": "print_response is the name",
+    "NATS_URI": "NATS_HOST is the name",
+}
+
+
+class ConfigurationError(Exception):
+    """Everything that is wrong with a configuration, a sentence each, with names as the user wrote them."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value and the name under which the user gave it."""
+
+    name: str
+    text: str
+
+
+def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+    """
+    The settings that flags and environment give: flag, else ``NATSCONNECTOR_*``, else alias, else default.
+
+    :param flags: what stands on the command line, by the flag's name; None where nothing does.
+    :raises ConfigurationError: with all that is wrong.
+    """
+    reading = _Reading(flags, environment)
+    return reading.settings()
+
+
+class _Reading:
+    """Reads every value that the user gave, then the defaults, which depend on those, then looks at all together."""
+
+    def __init__(self, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> None:
+        self._flags = flags
+        self._environment = environment
+        self._faults: dict[str, list[str]] = {}
+        self._given: list[str] = []
+        self._warnings: list[str] = []
+        self._found: dict[str, Any] = {}
+        self._names: dict[str, str] = {}
+
+    def settings(self) -> Settings:
+        unset = [flag for flag in FLAGS if not self._read_given(flag)]
+        stream = bool(self._found.get("stream"))
+        topics = bool(self._found.get("topics") or self._found.get("topics_from_annotations"))
+        for flag in unset:
+            self._parse(flag, _Given(f"--{flag.name}", flag.default_with(stream=stream, topics=topics)))
+        faults = [fault for flag in FLAGS for fault in self._faults.get(flag.name, ())]
+        faults += checks.faults(self._found, self._names)
+        try:
+            self._warn_of_names()
+        except ValueError as e:
+            faults.append(str(e))
+        if faults:
+            raise ConfigurationError(faults)
+        for flag in FLAGS:
+            if flag.is_switch:
+                self._found[flag.attribute] = bool(self._found[flag.attribute])
+        return Settings(**self._found, given=tuple(self._given), warnings=tuple(self._warnings))
+
+    def _read_given(self, flag: Flag) -> bool:
+        """Read what the user gave for a flag; False if that is nothing."""
+        try:
+            given = self._value_of(flag)
+        except ValueError as e:
+            self._faults[flag.name] = [str(e)]
+            return True
+        if given is None:
+            return False
+        self._given.append(given.name if flag.secret else f"{given.name}={given.text}")
+        self._parse(flag, given)
+        return True
+
+    def _parse(self, flag: Flag, given: _Given) -> None:
+        self._names[flag.attribute] = given.name
+        if flag.can_be_off and given.text.lower() == "none":
+            self._found[flag.attribute] = None
+            return
+        try:
+            self._found[flag.attribute] = flag.parse(given.text)
+        except ValueError as e:
+            value = "" if flag.secret else f" {given.text!r}"
+            self._faults[flag.name] = [f"{given.name}:{value} {e}"]
+
+    def _value_of(self, flag: Flag) -> _Given | None:
+        candidates = [
+            _Given(f"--{flag.name}", self._flags.get(flag.name) or ""),
+            _Given(flag.environment_name, self._environment.get(flag.environment_name, "")),
+        ]
+        for candidate in candidates:
+            if candidate.text.strip():
+                return _Given(candidate.name, candidate.text.strip())
+        aliases = []
+        for alias in flag.aliases:
+            text = self._environment.get(alias.name, "").strip()
+            if text and (alias.only_if is None or self._is_on(alias.only_if)):
+                try:
+                    meant = alias.means(text)
+                except ValueError as e:
+                    raise ValueError(f"{alias.name}: {text!r} {e}") from None
+                if meant is not None:
+                    aliases.append(_Given(alias.name, meant))
+        self._warnings += [
+            f"{aliases[0].name} and {other.name} disagree: {aliases[0].name} counts"
+            for other in aliases[1:]
+            if other.text != aliases[0].text
+        ]
+        return aliases[0] if aliases else None
+
+    def _is_on(self, name: str) -> bool:
+        text = self._environment.get(name, "").strip()
+        try:
+            return bool(text) and values.switch(text)
+        except ValueError as e:
+            raise ValueError(f"{name}: {text!r} {e}") from None
+
+    def _warn_of_names(self) -> None:
+        """Warn of variables that look as if they were meant for the connector, but mean nothing to it."""
+        known = {flag.environment_name for flag in FLAGS}
+        unknown = [name for name in sorted(self._environment) if name.startswith(PREFIX) and name not in known]
+        self._warnings += [f"{name} is set but means nothing" for name in unknown]
+        self._warnings += [
+            f"{name} is set but means nothing: {instead}"
+            for name, instead in _LOOKALIKES.items()
+            if self._environment.get(name)
+        ]
+        folder = self._environment.get("secret_mount_path") or self._found.get("gateway_credentials")
+        if self._is_on("basic_auth") and not folder:
+            self._warnings.append("basic_auth is on, but secret_mount_path does not say where the credentials are")

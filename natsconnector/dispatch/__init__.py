@@ -1,0 +1,1 @@
+"""When calls are made, and how their messages end."""

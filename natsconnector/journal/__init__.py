@@ -1,0 +1,1 @@
+"""What became of messages: counts and log lines."""

@@ -1,0 +1,115 @@
+"""Messages of core NATS subscriptions: each is delivered at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.model.seams import IDelivery, ISource
+from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Subscription
+
+
+@implementer(IDelivery)
+class CoreDelivery(MessageDelivery):
+    """A message of a core NATS subscription, answered at its reply subject."""
+
+    __slots__ = ()
+
+    durable = False
+    attempt = 1
+    most_attempts: int | None = None
+    shared = False
+    identity: str | None = None
+    published_at_s: float | None = None
+
+    @property
+    def reply_subject(self) -> str | None:
+        # Subjects that begin so are the server's own: that of an ack would take the answer for one, others would have
+        # us do with our rights what a publisher may not.
+        reply = self._msg.reply
+        return None if reply is not None and reply.startswith("$") else reply
+
+    def park(self, parked: bool) -> None:
+        pass
+
+    def ack(self) -> None:
+        pass
+
+    def nak(self, delay_s: float) -> None:
+        pass
+
+    def term(self, reason: str) -> None:
+        pass
+
+
+@implementer(ISource)
+class CoreSource:
+    """
+    Core NATS subscriptions in one queue group, so that each message reaches one of the connectors that share it.
+
+    What is on its way when the connection breaks is lost: core NATS delivers at most once.
+    """
+
+    _log = Logger()
+
+    def __init__(self, client: NatsClient, subjects: Sequence[str], queue_group: str) -> None:
+        self._client = client
+        self._subjects = tuple(subjects)
+        self._queue_group = queue_group
+        self._deliver: Callable[[IDelivery], None] | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._stopped = False
+
+    @property
+    def description(self) -> str:
+        return f"subjects {', '.join(self._subjects) or 'none yet'} in queue group {self._queue_group}"
+
+    def take(self, deliver: Callable[[IDelivery], None]) -> None:
+        self._deliver = deliver
+        self.listen_on(self._subjects)
+
+    def listen_on(self, subjects: Sequence[str]) -> None:
+        """Listen on these subjects, and no longer on any other; what is on its way of those still comes."""
+        self._subjects = tuple(subjects)
+        if self._deliver is None or self._stopped:
+            return
+        for subject in subjects:
+            if subject not in self._subscriptions:
+                self._subscriptions[subject] = self._client.subscribe(subject, self._received, queue=self._queue_group)
+        for subject in self._subscriptions.keys() - set(subjects):
+            drained = Deferred.fromCoroutine(self._drain([self._subscriptions.pop(subject)]))
+            drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f))
+
+    def _received(self, msg: Msg) -> None:
+        if self._deliver is not None:
+            self._deliver(CoreDelivery(self._client, msg))
+
+    def when_ready(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._ready())
+
+    async def _ready(self) -> None:
+        while True:
+            await self._client.when_ready()
+            try:
+                # The server has read the subscriptions when it answers.
+                return await self._client.flush()
+            except ClientClosed:
+                raise
+            except NatsError:
+                continue
+
+    def stop_taking(self) -> Deferred[None]:
+        self._stopped = True
+        return Deferred.fromCoroutine(self._drain(list(self._subscriptions.values())))
+
+    async def _drain(self, subscriptions: list[Subscription]) -> None:
+        drains = [subscription.drain() for subscription in subscriptions]
+        for subscription, drained in zip(subscriptions, drains, strict=True):
+            try:
+                await drained
+            except NatsError as e:
+                self._log.warn("could not drain {subject}: {reason}", subject=subscription.subject, reason=e)

@@ -1,0 +1,66 @@
+"""What became of a call, whether it is tried again, and how it is answered. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.headers import Header
+
+MALFORMED = 400
+FORBIDDEN = 403
+TOO_LARGE = 413
+BAD_GATEWAY = 502
+OVERLOADED = 503
+TIMED_OUT = 504
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    The end of one attempt: an HTTP answer, or the reason why there is none.
+
+    Use :func:`failed` for one without an answer.
+    """
+
+    status: int
+    """The answer's HTTP status; without an answer, the status that names the fault best."""
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+    failure: str | None = None
+    """Why there is no answer, in one sentence; None when there is one."""
+    not_executed: bool = False
+    """The function surely did not run: trying again cannot run it twice."""
+    final: bool = False
+    """Trying again cannot help, or would run twice what must not."""
+    unfinished: bool = False
+    """This connector did not get to it, or did not wait for its end: a durable message is left to a later delivery."""
+    retry_after_s: float | None = None
+    """How long the answer asks to wait, from its ``Retry-After``."""
+
+    @property
+    def ok(self) -> bool:
+        """The function answered 2xx, or the gateway accepted an asynchronous call."""
+        return self.failure is None and 200 <= self.status < 300
+
+    def error(self, call: FunctionCall | None) -> str | None:
+        """What went wrong, in one sentence; None when nothing did."""
+        if self.ok:
+            return None
+        if self.failure is not None or call is None:
+            return self.failure
+        if not call.asynchronous:
+            return f"{call.function} answered {self.status}"
+        # The gateway has the route only when its queue is configured; otherwise it looks like a missing page.
+        hint = ": has it an asynchronous queue?" if self.status == 404 else ""
+        return f"the gateway answered {self.status} to the asynchronous call of {call.function}{hint}"
+
+
+def failed(status: int, reason: str, *, not_executed: bool = False, final: bool = False) -> Outcome:
+    """The outcome of an attempt that got no HTTP answer."""
+    return Outcome(status, failure=reason, not_executed=not_executed, final=final)
+
+
+def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:
+    """The outcome of a message that this connector has no room, or no time left, for."""
+    return Outcome(OVERLOADED, failure=reason, not_executed=not_executed, unfinished=True, retry_after_s=retry_after_s)

@@ -1,0 +1,1 @@
+"""Which calls a message asks for."""

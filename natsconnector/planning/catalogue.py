@@ -1,0 +1,157 @@
+"""The functions there are, as of the last time the gateway could be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from natsconnector.model.function import DeployedFunction
+from natsconnector.model.subjects import SubjectMap, overlaps
+from natsconnector.planning.annotations import CallOptions, call_options, topics_of
+
+Subscriber = tuple[str, CallOptions]
+
+
+class Catalogue:
+    """
+    The deployed functions, with what their annotations say, refreshed again and again.
+
+    A refresh that fails changes nothing: the last good list stays. It is said once, and once when it works again.
+
+    :param list_functions: asks the gateway; whatever it fails with is a text for the log.
+    :param interval_s: from one refresh to the next.
+    :param delimiter: splits the annotation ``topic``.
+    :param close: closes what ``list_functions`` keeps open.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        list_functions: Callable[[], Deferred[list[DeployedFunction]]],
+        *,
+        interval_s: float = 5.0,
+        delimiter: str = ",",
+        close: Callable[[], Deferred[None]] = lambda: succeed(None),
+    ) -> None:
+        self._clock = clock
+        self._list_functions = list_functions
+        self._interval_s = interval_s
+        self._delimiter = delimiter
+        self._close = close
+        self._functions: list[DeployedFunction] = []
+        self._subscribers: SubjectMap[Subscriber] = SubjectMap()
+        self._options: dict[str, CallOptions] = {}
+        self._full_names: dict[str, str | None] = {}
+        self._faults: list[str] = []
+        self._fault: str | None = None
+        self._refreshing: Deferred[None] | None = None
+        self._clashes: set[str] = set()
+        self._watchers: list[Callable[[], object]] = []
+        self.is_known = False
+        """Whether there was a list yet."""
+        self.topics: tuple[str, ...] = ()
+        """All topics that functions are annotated with, in order of appearance."""
+
+    def start(self) -> None:
+        """Begin to refresh, at once and for ever."""
+        self._refreshing = Deferred.fromCoroutine(self._refresh_for_ever())
+        self._refreshing.addErrback(lambda f: f.trap(CancelledError) and None)
+        self._refreshing.addErrback(lambda f: self._log.failure("refreshing the list of functions met a defect", f))
+
+    def stop(self) -> Deferred[None]:
+        """Refresh no more; fires when what was open is closed."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        return self._close()
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        """Have ``callback`` called whenever the list is another one, and when the first is there."""
+        self._watchers.append(callback)
+
+    def subscribers(self, subject: str) -> list[Subscriber]:
+        """The functions that want the messages of a concrete subject, each once, and how they want to be called."""
+        return self._subscribers.match(subject)
+
+    def full_name(self, function: str) -> str:
+        """
+        The name with the namespace of a function that is named without it, if there is just one of that name;
+        otherwise the name as it is.
+        """
+        return self._full_names.get(function) or function
+
+    def options(self, function: str) -> CallOptions:
+        """How a function wants to be called; nothing special for one that is not known."""
+        return self._options.get(self.full_name(function), _NOTHING_SPECIAL)
+
+    def topics_besides(self, others: Iterable[str], never: Sequence[str]) -> list[str]:
+        """``others`` and all topics of functions, but none that overlaps with one of ``never``; that is said once."""
+        wanted = dict.fromkeys(others)
+        for topic in self.topics:
+            clash = next((subject for subject in never if overlaps(topic, subject)), None)
+            if clash is None:
+                wanted[topic] = None
+            elif topic not in self._clashes:
+                self._clashes.add(topic)
+                self._log.warn("topic {topic} is not taken: it overlaps with {subject}", topic=topic, subject=clash)
+        return list(wanted)
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            try:
+                functions = await self._list_functions()
+            except CancelledError:
+                raise
+            except Exception as e:
+                self._failed(str(e) or type(e).__name__)
+            else:
+                self._learn(functions)
+            await deferLater(self._clock, self._interval_s)
+
+    def _failed(self, reason: str) -> None:
+        if self._fault is None:
+            kept = "the last list is kept" if self.is_known else "messages for topics wait for a first list"
+            self._log.warn("cannot list the functions, {kept}: {reason}", kept=kept, reason=reason)
+        self._fault = reason
+
+    def _learn(self, functions: list[DeployedFunction]) -> None:
+        if self._fault is not None:
+            self._fault = None
+            self._log.info("the functions can be listed again")
+        if self.is_known and functions == self._functions:
+            return
+        self._functions = functions
+        subscribers: SubjectMap[Subscriber] = SubjectMap()
+        all_options: dict[str, CallOptions] = {}
+        full_names: dict[str, str | None] = {}
+        topics: dict[str, None] = {}
+        faults: list[str] = []
+        for function in functions:
+            options, misread = call_options(function)
+            wanted, no_topics = topics_of(function, self._delimiter)
+            faults += misread + no_topics
+            all_options[function.full_name] = options
+            full_names[function.name] = None if function.name in full_names else function.full_name
+            for topic in wanted:
+                subscribers.add(topic, (function.full_name, options))
+                topics[topic] = None
+        for fault in faults:
+            if fault not in self._faults:
+                self._log.warn("{fault}", fault=fault)
+        self._subscribers, self._options, self._full_names = subscribers, all_options, full_names
+        self.topics, self._faults = tuple(topics), faults
+        self.is_known = True
+        self._log.info("functions: {count}, topics: {topics}", count=len(functions), topics=", ".join(topics) or "none")
+        for callback in list(self._watchers):
+            try:
+                callback()
+            except Exception:  # the next refresh has to come all the same
+                self._log.failure("a defect met a new list of functions")
+
+
+_NOTHING_SPECIAL = CallOptions()

@@ -1,0 +1,168 @@
+"""Tests of the configuration's sources."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.config.reading import ConfigurationError, read
+from natsconnector.config.settings import FLAGS, Settings
+
+
+class ReadTests(SynchronousTestCase):
+    """Flags, environment, aliases, defaults."""
+
+    def read(self, flags: Mapping[str, str | None] | None = None, /, **environment: str) -> Settings:
+        return read(flags or {}, environment)
+
+    def faults(self, flags: Mapping[str, str | None] | None = None, /, **environment: str) -> list[str]:
+        faults: list[str] = self.assertRaises(ConfigurationError, self.read, flags, **environment).faults
+        return faults
+
+    def test_credentials_in_our_own_way(self) -> None:
+        """basic_auth without a folder is warned of, but not when a flag names the folder."""
+        self.assertEqual(len(self.read(basic_auth="true").warnings), 1)
+        folder = self.mktemp()
+        os.mkdir(folder)
+        for name in ("basic-auth-user", "basic-auth-password"):
+            with open(os.path.join(folder, name), "w") as file:
+                file.write("x")
+        self.assertEqual(self.read({"gateway-credentials": folder}, basic_auth="true").warnings, ())
+
+    def test_defaults(self) -> None:
+        """The documented defaults."""
+        settings = self.read()
+        expected: dict[str, Any] = {
+            "nats": ("nats://127.0.0.1:4222",),
+            "gateway": "http://127.0.0.1:8080",
+            "subjects": ("function.call",),
+            "queue_group": "functions",
+            "callback_allow": None,
+            "allow_function": None,
+            "timeout_s": 60,
+            "max_wait_s": None,
+            "max_inflight": 100,
+            "max_pending_messages": 65536,
+            "max_pending_bytes": 64 << 20,
+            "max_response_bytes": 8 << 20,
+            "retry_attempts": 3,
+            "retry_codes": (429, 503),
+            "retry_wait_s": 0.5,
+            "retry_max_wait_s": 120,
+            "retry_backoff": "full",
+            "shutdown_timeout_s": 25,
+            "print_response": False,
+            "print_response_body": False,
+            "print_request_body": False,
+            "log_format": "console",
+            "log_level": "info",
+            "embedded": False,
+            "functions": None,
+            "warnings": (),
+        }
+        self.assertEqual({name: getattr(settings, name) for name in expected}, expected)
+
+    def test_precedence(self) -> None:
+        """Flag, then our own name, then the alias, then the default."""
+        environment = {"NATSCONNECTOR_TIMEOUT": "2s", "upstream_timeout": "3s"}
+        self.assertEqual(self.read({"timeout": "1s"}, **environment).timeout_s, 1)
+        self.assertEqual(self.read(**environment).timeout_s, 2)
+        self.assertEqual(self.read(upstream_timeout="3s").timeout_s, 3)
+
+    def test_empty_is_unset(self) -> None:
+        """An empty value counts as none at all, in each source."""
+        settings = self.read({"timeout": ""}, NATSCONNECTOR_TIMEOUT=" ", upstream_timeout="3s")
+        self.assertEqual(settings.timeout_s, 3)
+
+    def test_none_turns_off(self) -> None:
+        """What can be off is turned off by the word none; what cannot, complains."""
+        self.assertIsNone(self.read({"max-wait": "none"}).max_wait_s)
+        self.assertEqual(len(self.faults({"timeout": "none"})), 1)
+
+    def test_aliases(self) -> None:
+        """Names that deployments of the existing connectors use."""
+        for name, value, attribute, expected in [
+            ("NATS_URL", "nats://n:1", "nats", ("nats://n:1",)),
+            ("NATS_HOST", "nats://nats:4222", "nats", ("nats://nats:4222",)),
+            ("broker_host", "nats", "nats", ("nats",)),
+            ("GATEWAY_URL", "gw:1", "gateway", "http://gw:1"),
+            ("gateway_url", "http://gw/", "gateway", "http://gw"),
+            ("FAAS_GATEWAY", "gw:8080", "gateway", "http://gw:8080"),
+            ("FAAS_HOST", "http://faas:8080", "gateway", "http://faas:8080"),
+            ("FAAS_HOSt", "http://faas:8080", "gateway", "http://faas:8080"),
+            ("upstream_timeout", "1m30s", "timeout_s", 90),
+            ("max_inflight", "7", "max_inflight", 7),
+            ("max_retry_attempts", "7", "retry_attempts", 7),
+            ("retry_http_codes", "429, 500", "retry_codes", (429, 500)),
+            ("initial_retry_wait", "1s", "retry_wait_s", 1),
+            ("max_retry_wait", "9s", "retry_max_wait_s", 9),
+            ("backoff", "equal", "retry_backoff", "equal"),
+            ("print_response", "true", "print_response", True),
+            ("print_response_body", "1", "print_response_body", True),
+            ("print_request_body", "yes", "print_request_body", True),
+            ("log_encoding", "json", "log_format", "json"),
+            ("debug", "true", "log_level", "debug"),
+            ("debug", "false", "log_level", "info"),
+        ]:
+            settings = self.read(**{name: value})
+            self.assertEqual(getattr(settings, attribute), expected, name)
+            self.assertEqual(settings.warnings, ())
+
+    def test_aliases_that_disagree(self) -> None:
+        """The first in order counts, and a warning says so; our own name silences it."""
+        settings = self.read(NATS_HOST="nats://b", NATS_URL="nats://a")
+        self.assertEqual(settings.nats, ("nats://a",))
+        self.assertEqual(settings.warnings, ("NATS_URL and NATS_HOST disagree: NATS_URL counts",))
+        self.assertEqual(self.read(NATS_HOST="nats://a", NATS_URL="nats://a").warnings, ())
+        self.assertEqual(self.read({"nats": "nats://c"}, NATS_HOST="nats://b", NATS_URL="nats://a").warnings, ())
+
+    def test_all_faults_together(self) -> None:
+        """Everything that is wrong is told at once, under the name the user wrote."""
+        faults = self.faults(
+            {"timeout": "30", "nats": "http://n"},
+            NATSCONNECTOR_MAX_INFLIGHT="0",
+            gateway_url="ftp://gw",
+            debug="maybe",
+        )
+        self.assertEqual(
+            [fault.split(":")[0] for fault in faults],
+            ["--nats", "gateway_url", "--timeout", "NATSCONNECTOR_MAX_INFLIGHT", "debug"],
+        )
+        self.assertIn("'30' is not a duration like", faults[2])
+        self.assertIn("'0' is not between 1 and", faults[3])
+
+    def test_settings_that_exclude_each_other(self) -> None:
+        """Faults of two settings name both."""
+        faults = self.faults({"retry-wait": "10s"}, max_retry_wait="5s")
+        self.assertEqual(faults, ["--retry-wait (10s) is longer than max_retry_wait (5s)"])
+        self.assertIn("--embedded", self.faults({"functions": "stack.yml"})[0])
+        self.assertIn("--embedded", self.faults({"embedded": "on", "nats": "nats://elsewhere"})[0])
+
+    def test_subjects(self) -> None:
+        """Subjects are checked before anything is connected; NATS's own are never heard."""
+        self.assertEqual(self.read({"subject": "a.b, c.*"}).subjects, ("a.b", "c.*"))
+        for bad in ("a b", "a..b", ".a", "a.>.b", "_INBOX.>", "_INBOX.x", "$JS.API.>", "$SYS.>", ">", "*.x"):
+            self.assertEqual(len(self.faults({"subject": bad})), 1, bad)
+
+    def test_secrets_are_not_repeated(self) -> None:
+        """No fault and no repr shows what stands in a URL."""
+        faults = self.faults({"nats": "nats://u:pa55@h:x,http://u:pa55@h", "gateway": "http://admin:pa55@gw"})
+        self.assertEqual(len(faults), 2)
+        self.assertNotIn("pa55", " ".join(faults))
+        settings = self.read({"nats": "nats://u:pa55@h"})
+        self.assertNotIn("pa55", repr(settings))
+        self.assertEqual(settings.given, ("--nats",))
+
+    def test_unknown_name(self) -> None:
+        """A misspelt name of ours is noticed."""
+        settings = self.read(NATSCONNECTOR_TIMEOUTS="1s")
+        self.assertEqual(settings.warnings, ("NATSCONNECTOR_TIMEOUTS is set but means nothing",))
+
+    def test_names(self) -> None:
+        """One rule makes every environment name; every flag has its field."""
+        for flag in FLAGS:
+            self.assertEqual(flag.environment_name, "NATSCONNECTOR_" + flag.name.upper().replace("-", "_"))
+            self.assertTrue(hasattr(self.read(), flag.attribute))

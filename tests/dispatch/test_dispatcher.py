@@ -1,0 +1,555 @@
+"""Tests of dispatching and settling."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from natsconnector.dispatch.backlog import Limits
+from natsconnector.dispatch.dispatcher import Dispatcher
+from natsconnector.dispatch.settlement import Settlement
+from natsconnector.journal.journal import Journal
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.function import DeployedFunction
+from natsconnector.model.outcome import Outcome, failed
+from natsconnector.model.retries import RetryPolicy
+from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyNotSent
+from natsconnector.planning.catalogue import Catalogue
+from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.planner import Planner
+from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource
+
+OK = Outcome(200, b"done")
+REFUSED = failed(502, "the gateway is unreachable", not_executed=True)
+
+
+def message(function: str = "figlet", **more: Any) -> FakeDelivery:
+    return FakeDelivery(json.dumps({"function": function}).encode(), **more)
+
+
+class DispatcherCase(SynchronousTestCase):
+    """A dispatcher over a fake gateway and a clock."""
+
+    def dispatcher(
+        self, *, limits: Limits | None = None, gateway: Any = None, dead_letters: Any = None, **policy: Any
+    ) -> Dispatcher:
+        self.clock = Clock()
+        self.gateway = FakeGateway()
+        self.journal = Journal(self.clock)
+        self.dead_letters = dead_letters
+        return Dispatcher(
+            gateway or self.gateway,
+            self.clock,
+            self.journal,
+            Planner(Permissions(functions=["figlet", "cat", "f*"])),
+            Settlement(self.clock, self.journal, self.dead_letters),
+            limits=limits or Limits(inflight=2, pending_messages=3),
+            retries=RetryPolicy(wait_s=1, backoff="exponential", **policy),
+        )
+
+    def assertAnswered(self, delivery: FakeDelivery, code: int, text: str = "") -> None:
+        """``delivery`` has one answer, an error of this code that says ``text``."""
+        self.assertEqual(len(delivery.answers), 1)
+        _, headers = delivery.answers[0]
+        self.assertEqual(headers["Nats-Service-Error-Code"], str(code))
+        self.assertIn(text, headers["Nats-Service-Error"])
+
+
+class FakesTests(SynchronousTestCase):
+    """The public fakes stand for the real ones."""
+
+    def test_interfaces(self) -> None:
+        """Each provides its interface."""
+        verifyObject(IDelivery, FakeDelivery())
+        verifyObject(ISource, FakeSource())
+        verifyObject(IGateway, FakeGateway())
+        verifyObject(IDeadLetters, FakeDeadLetters())
+
+
+class CallingTests(DispatcherCase):
+    """From message to call to answer."""
+
+    def test_call_and_answer(self) -> None:
+        """A message is called once and answered once."""
+        dispatcher, delivery = self.dispatcher(), message(headers=[("X-Call-Id", "mine")])
+        dispatcher.dispatch(delivery)
+        self.assertEqual(
+            self.gateway.calls, [FunctionCall("figlet", headers=(("X-Connector", "natsconnector"),), call_id="mine")]
+        )
+        self.assertEqual(delivery.answers, [])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers, [(b"done", {"X-Function-Status": "200", "X-Call-Id": "mine"})])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_call_ids_differ(self) -> None:
+        """Without a publisher's id each message gets one of its own."""
+        dispatcher = self.dispatcher()
+        for _ in range(2):
+            dispatcher.dispatch(message())
+        first, second = (call.call_id for call in self.gateway.calls)
+        self.assertTrue(first and second and first != second)
+
+    def test_no_answer_wanted(self) -> None:
+        """Nothing is sent where nobody asked."""
+        dispatcher, delivery = self.dispatcher(), message(wants_answer=False)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers, [])
+
+    def test_refused_messages(self) -> None:
+        """What is no call, or not allowed, is answered and never reaches the gateway."""
+        dispatcher = self.dispatcher()
+        for delivery, code, text in [
+            (FakeDelivery(b"not json"), 400, "not JSON"),
+            (message("../system/functions"), 400, "no function name"),
+            (message("secret"), 403, "--allow-function"),
+            (message(headers=[("X-Call-Id", "a b")]), 400, "X-Call-Id"),
+            (message(header_error="a line without a colon"), 400, "a line without a colon"),
+        ]:
+            dispatcher.dispatch(delivery)
+            self.assertAnswered(delivery, code, text)
+        self.assertEqual(self.gateway.calls, [])
+        self.assertEqual(self.journal.failed, {400: 4, 403: 1})
+
+    def test_answer_too_large(self) -> None:
+        """An answer that NATS would not take becomes a 413; the call is not repeated."""
+        dispatcher, delivery = self.dispatcher(codes=frozenset({413})), message(max_answer_bytes=100)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(Outcome(200, b"x" * 101))
+        self.assertAnswered(delivery, 413, "101 bytes")
+        self.clock.advance(100)
+        self.assertEqual(len(self.gateway.calls), 1)
+
+    def test_answer_not_sent(self) -> None:
+        """An answer that cannot be sent is counted, and the next message is served."""
+        dispatcher, delivery = self.dispatcher(), message()
+
+        def answer(*_: object) -> None:
+            raise ReplyNotSent("not connected")
+
+        self.patch(delivery, "answer", answer)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(OK)
+        self.assertEqual(self.journal.answers_lost, 1)
+        after = message()
+        dispatcher.dispatch(after)
+        self.gateway.end(OK)
+        self.assertEqual(len(after.answers), 1)
+
+    def test_defect(self) -> None:
+        """A defect of ours costs one message its result, not its answer, and no slot."""
+
+        @implementer(IGateway)
+        class Broken(FakeGateway):
+            def call(self, call: FunctionCall) -> Deferred[Outcome]:
+                ended: Deferred[Outcome] = Deferred()
+                ended.errback(ZeroDivisionError())
+                return ended
+
+        dispatcher, delivery = self.dispatcher(gateway=Broken()), message()
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(dispatcher.inflight, 0)
+
+
+class LimitsTests(DispatcherCase):
+    """In flight, backlog, overload."""
+
+    def test_slots_and_backlog(self) -> None:
+        """Calls beyond the limit wait, in order, and each freed slot takes the next."""
+        dispatcher = self.dispatcher()
+        for name in ("f1", "f2", "f3", "f4"):
+            dispatcher.dispatch(message(name))
+        self.assertEqual([call.function for call in self.gateway.calls], ["f1", "f2"])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (2, 2))
+        self.gateway.end(OK)
+        self.assertEqual([call.function for call in self.gateway.calls], ["f1", "f2", "f3"])
+
+    def test_overload(self) -> None:
+        """What exceeds the backlog is answered 503, with one line when it begins and one when it is over."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=2))
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            lines.append(event["log_format"])
+
+        self.patch(Journal, "_log", Logger(observer=observer))
+        deliveries = [message() for _ in range(5)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 503, "overloaded")
+        self.assertEqual(sum(line.startswith("overloaded") for line in lines), 1)
+        for _ in range(3):
+            self.gateway.end(OK)
+        self.assertEqual(sum(line.startswith("no longer overloaded") for line in lines), 1)
+        for delivery in deliveries[:3]:
+            self.assertEqual(delivery.answers[0][0], b"done")
+
+    def test_overload_in_bytes(self) -> None:
+        """An episode of overload is one, too, when it is the bytes that are too many."""
+        size = len(message().payload)
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=100, pending_bytes=4 * size))
+        with capturedLogs() as events:
+            for _ in range(9):
+                dispatcher.dispatch(message())
+            for _ in range(3):
+                self.gateway.end(OK)
+                dispatcher.dispatch(message())
+                dispatcher.dispatch(message())
+        self.assertEqual(sum(str(event["log_format"]).startswith("overloaded") for event in events), 1)
+
+    def test_retries_are_bounded(self) -> None:
+        """A gateway that fails at once does not pile up messages: one that finds no room to wait is not tried again."""
+        dispatcher = self.dispatcher()
+        deliveries = [message() for _ in range(9)]
+        for delivery in deliveries:
+            self.gateway.outcomes.append(REFUSED)
+            dispatcher.dispatch(delivery)
+        self.assertEqual(dispatcher.pending, 3)
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 502, "unreachable")
+
+    def test_gateway_raises(self) -> None:
+        """A defect in making a call costs its message an answer of 500, and no slot."""
+
+        @implementer(IGateway)
+        class Broken:
+            def call(self, call: FunctionCall) -> Deferred[Outcome]:
+                raise ZeroDivisionError
+
+            def close(self) -> Deferred[None]:
+                return succeed(None)
+
+        dispatcher, delivery = self.dispatcher(gateway=Broken()), message()
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 500)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_backlog_bytes(self) -> None:
+        """The backlog is bounded in bytes too; a free slot takes a message of any size."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=9, pending_bytes=60))
+        deliveries = [message("f" * 30) for _ in range(3)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 1])
+        for _ in range(2):
+            self.gateway.end(OK)
+        dispatcher.dispatch(message("f" * 100))
+        self.assertEqual(dispatcher.inflight, 1)
+
+    def test_max_wait(self) -> None:
+        """A message too old for its asker is not called any more."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, max_wait_s=5))
+        old, young = message("f1"), message("f2")
+        dispatcher.dispatch(message("f0"))
+        dispatcher.dispatch(old)
+        self.clock.advance(4)
+        dispatcher.dispatch(young)
+        self.clock.advance(2)
+        self.gateway.end(OK)
+        self.assertAnswered(old, 503, "waited 6.0 s")
+        self.assertEqual([call.function for call in self.gateway.calls], ["f0", "f2"])
+
+    def test_outcomes_at_once(self) -> None:
+        """A long backlog whose calls end at once does not grow the stack."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        deliveries = [message() for _ in range(5000)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.gateway.outcomes = [OK] * 5000
+        self.gateway.end(OK)
+        self.assertTrue(all(len(delivery.answers) == 1 for delivery in deliveries))
+
+
+class RetryTests(DispatcherCase):
+    """Another attempt."""
+
+    def test_retry_succeeds(self) -> None:
+        """The same call, with the same id, after the wait; the slot is free meanwhile."""
+        dispatcher, delivery = self.dispatcher(limits=Limits(inflight=1)), message()
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 1, []))
+        self.clock.advance(0.9)
+        self.assertEqual(len(self.gateway.calls), 1)
+        self.clock.advance(0.1)
+        self.assertEqual(self.gateway.calls[0], self.gateway.calls[1])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.answers[0][0], b"done")
+        self.assertEqual(self.journal.retries, 1)
+
+    def test_attempts_used_up(self) -> None:
+        """After the last attempt its outcome stands."""
+        dispatcher, delivery = self.dispatcher(), message()
+        self.gateway.outcomes = [REFUSED, Outcome(429), Outcome(503, b"busy")]
+        dispatcher.dispatch(delivery)
+        self.clock.pump([1, 2, 100])
+        self.assertEqual(len(self.gateway.calls), 3)
+        self.assertAnswered(delivery, 503, "figlet answered 503")
+        self.assertEqual(delivery.answers[0][0], b"busy")
+        self.assertEqual(dispatcher.pending, 0)
+
+    def test_waiting_retries_fill_the_backlog(self) -> None:
+        """Messages between two attempts count as pending: retries are bounded."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=2))
+        self.gateway.outcomes = [REFUSED, REFUSED]
+        deliveries = [message() for _ in range(4)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        # Two wait for their second attempt, the third has the slot; the backlog has no room for the fourth.
+        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 0, 1])
+
+
+class FunctionsTests(DispatcherCase):
+    """What depends on the list of functions."""
+
+    def with_functions(self, *functions: DeployedFunction, **more: Any) -> Dispatcher:
+        """A dispatcher whose catalogue has these functions once it is started."""
+        dispatcher = self.dispatcher(**more)
+        self.catalogue = Catalogue(self.clock, lambda: succeed([*functions]))
+        self.catalogue.watch(dispatcher.functions_are_known)
+        self.addCleanup(self.catalogue.stop)
+        dispatcher._planner = Planner(Permissions(), ["function.*"], self.catalogue)
+        return dispatcher
+
+    def test_held_until_known(self) -> None:
+        """A message before the first list waits, bounded, and is then called; without any list it ends with us."""
+        limits = Limits(inflight=1, pending_messages=2)
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), limits=limits)
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(3)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual((dispatcher.pending, self.gateway.calls), (2, []))
+        self.assertAnswered(deliveries[2], 503, "overloaded")
+        self.catalogue.start()
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (1, 1))
+        self.gateway.end(OK)
+        self.gateway.end(OK)
+        self.assertEqual([delivery.answers[0][0] for delivery in deliveries[:2]], [b"done", b"done"])
+
+    def test_given_up_while_held(self) -> None:
+        """What is still held at the end is answered."""
+        dispatcher = self.with_functions()
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        dispatcher.give_up()
+        self.assertAnswered(delivery, 503, "stopping")
+        self.successResultOf(dispatcher.when_idle())
+
+    def test_several_functions(self) -> None:
+        """They run side by side, each with its own retries; a durable message is retried here, and settled once."""
+        functions = [DeployedFunction(name, "", {"topic": "t"}) for name in ("a", "b")]
+        dispatcher = self.with_functions(*functions)
+        self.catalogue.start()
+        delivery = FakeDelivery(b"x", "t", durable=True, identity="S-1")
+        dispatcher.dispatch(delivery)
+        self.assertEqual([call.function for call in self.gateway.calls], ["a", "b"])
+        self.gateway.end(Outcome(503))
+        self.gateway.end(OK)
+        self.assertEqual((delivery.acknowledged, dispatcher.pending), ([], 1))
+        self.clock.advance(1)
+        self.assertEqual([call.function for call in self.gateway.calls], ["a", "b", "a"])
+        self.gateway.end(OK)
+        self.assertEqual(delivery.acknowledged, [("ack", None)])
+        statuses = [(entry["function"], entry["status"]) for entry in json.loads(delivery.answers[0][0])]
+        self.assertEqual(statuses, [("a", 200), ("b", 200)])
+
+    def test_function_limit(self) -> None:
+        """A function's limit holds up only its own calls; what waits for it says that it needs no slot."""
+        limited = DeployedFunction("slow", "", {"topic": "s", "natsconnector.max-inflight": "1"})
+        dispatcher = self.with_functions(limited, DeployedFunction("fast", "", {"topic": "t"}))
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "s", durable=True) for _ in range(3)]
+        for delivery in (*deliveries, FakeDelivery(b"x", "t")):
+            dispatcher.dispatch(delivery)
+        self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast"])
+        self.assertEqual([delivery.parked for delivery in deliveries], [False, True, True])
+        self.gateway.end(OK)
+        self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
+
+    def test_function_limit_and_old_messages(self) -> None:
+        """Those that waited for their function for too long are all answered, not just the first."""
+        limits = Limits(inflight=9, pending_messages=9, max_wait_s=5)
+        dispatcher = self.with_functions(
+            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits
+        )
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(4)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.clock.advance(6)
+        self.gateway.end(OK)
+        for delivery in deliveries[1:]:
+            self.assertAnswered(delivery, 503, "--max-wait")
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_function_limit_is_bounded(self) -> None:
+        """What waits for its function while slots are free is bounded, too; what is durable is so at its source."""
+        limits = Limits(inflight=9, pending_messages=2)
+        dispatcher = self.with_functions(
+            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits
+        )
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(5)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (1, 2))
+        for delivery in deliveries[3:]:
+            self.assertAnswered(delivery, 503, "overloaded")
+        durable = FakeDelivery(b"x", "t", durable=True)
+        dispatcher.dispatch(durable)
+        self.assertEqual((durable.acknowledged, dispatcher.pending), ([], 3))
+        other = message("other")
+        dispatcher.dispatch(other)
+        self.assertEqual((dispatcher.inflight, other.answers), (2, []))
+
+    def test_held_too_long(self) -> None:
+        """The time before the first list counts as time in the backlog."""
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), limits=Limits(max_wait_s=5))
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        self.clock.advance(6)
+        self.catalogue.start()
+        self.assertAnswered(delivery, 503, "--max-wait")
+        self.assertEqual(self.gateway.calls, [])
+
+    def test_subject_without_encoding(self) -> None:
+        """A subject that no header can name is refused, and costs no slot."""
+        self.patch(Journal, "_log", Logger(observer=LogPublisher()))  # trial's log file could not take it
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t.*"}))
+        self.catalogue.start()
+        for subject in ("t.\udcff", "t.\x1b"):
+            delivery = FakeDelivery(b"x", subject)
+            dispatcher.dispatch(delivery)
+            self.assertAnswered(delivery, 400, "subject")
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_function_retries(self) -> None:
+        """A function's own retry annotations count instead of the settings."""
+        annotations = {"topic": "t", "com.openfaas.retry.codes": "500", "com.openfaas.retry.attempts": "2"}
+        dispatcher = self.with_functions(DeployedFunction("f", "", annotations))
+        self.catalogue.start()
+        delivery = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(delivery)
+        self.gateway.end(Outcome(500))
+        self.clock.advance(1)
+        self.gateway.end(Outcome(500))
+        self.assertEqual(len(self.gateway.calls), 2)
+        self.assertAnswered(delivery, 500)
+
+
+class DurableTests(DispatcherCase):
+    """Messages that come again unless acknowledged."""
+
+    def test_retried_elsewhere(self) -> None:
+        """A retry is left to the server, with the delay; the slot and the memory are free."""
+        dispatcher = self.dispatcher()
+        delivery = message(durable=True, attempt=2)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 0, []))
+
+    def test_last_attempt(self) -> None:
+        """Deliveries count as attempts; the consumer's own limit counts too."""
+        for delivery in (message(durable=True, attempt=3), message(durable=True, attempt=2, most_attempts=2)):
+            dispatcher = self.dispatcher()
+            dispatcher.dispatch(delivery)
+            self.gateway.end(REFUSED)
+            self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+
+    def test_overloaded(self) -> None:
+        """Without room it comes again after a while, not at once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=0))
+        dispatcher.dispatch(message())
+        delivery = message(durable=True)
+        dispatcher.dispatch(delivery)
+        self.assertEqual((delivery.acknowledged, delivery.answers), ([("nak", 1.0)], []))
+
+    def test_without_an_end(self) -> None:
+        """A message that was delivered again and again without an end is not called any more."""
+        dispatcher = self.dispatcher()
+        delivery = message(durable=True, attempt=17)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(self.gateway.calls, [])
+        self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+
+    def test_given_up(self) -> None:
+        """What is not finished at the end is left to others at once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        deliveries = [message(durable=True) for _ in range(2)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        dispatcher.give_up()
+        self.assertEqual([delivery.acknowledged for delivery in deliveries], [[("nak", 0.0)]] * 2)
+
+    def test_dead_letter(self) -> None:
+        """It is given up only when its dead letter is safe; meanwhile the dispatcher is not idle."""
+        dead_letters = FakeDeadLetters()
+        dead_letters.failures = [ReplyNotSent("away")]
+        dispatcher = self.dispatcher(dead_letters=dead_letters)
+        delivery = FakeDelivery(b"not json", durable=True)
+        dispatcher.dispatch(delivery)
+        idle = dispatcher.when_idle()
+        self.assertEqual(delivery.acknowledged, [])
+        self.assertNoResult(idle)
+        self.clock.advance(1)
+        self.assertEqual([payload for payload, _ in dead_letters.letters], [b"not json"])
+        self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+        self.successResultOf(idle)
+
+
+class StoppingTests(DispatcherCase):
+    """The end."""
+
+    def test_when_idle(self) -> None:
+        """Idle is when everything is settled, retries included."""
+        dispatcher = self.dispatcher()
+        self.successResultOf(dispatcher.when_idle())
+        dispatcher.dispatch(message())
+        idle = dispatcher.when_idle()
+        self.gateway.end(REFUSED)
+        self.assertNoResult(idle)
+        self.clock.advance(1)
+        self.gateway.end(OK)
+        self.successResultOf(idle)
+
+    def test_when_idle_cancelled(self) -> None:
+        """A waiter that went away is not told."""
+        dispatcher = self.dispatcher()
+        dispatcher.dispatch(message())
+        idle = dispatcher.when_idle()
+        idle.addErrback(lambda _: None)
+        idle.cancel()
+        self.gateway.end(OK)
+        self.assertEqual((dispatcher.inflight, dispatcher._idle_waiters), (0, []))
+        self.successResultOf(dispatcher.when_idle())
+
+    def test_give_up(self) -> None:
+        """Calls in flight, backlog, waiting retries and late messages: each is answered 503, once."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1))
+        retrying, calling, waiting, late = (message(f"f{n}") for n in range(4))
+        dispatcher.dispatch(retrying)
+        self.gateway.end(REFUSED)
+        dispatcher.dispatch(calling)
+        dispatcher.dispatch(waiting)
+        dispatcher.give_up()
+        dispatcher.dispatch(late)
+        for delivery in (retrying, calling, waiting, late):
+            self.assertAnswered(delivery, 503)
+        self.successResultOf(dispatcher.when_idle())
+        self.journal.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        dispatcher.give_up()
+        self.assertEqual(len(calling.answers), 1)

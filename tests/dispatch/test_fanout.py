@@ -1,0 +1,102 @@
+"""Tests of one message for several functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from natsconnector.dispatch.fanout import FanOut
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.outcome import Outcome, failed
+from natsconnector.model.reply import answer
+from natsconnector.model.seams import IDelivery
+from natsconnector.testing import FakeDelivery
+
+
+class FanOutTests(SynchronousTestCase):
+    """Parts and the whole."""
+
+    def fan_out(self, *functions: str, **more: Any) -> FanOut:
+        self.delivery = FakeDelivery(b"payload", durable=True, **more)
+        self.not_sent: list[str] = []
+        return FanOut(self.delivery, [*functions], self.not_sent.append)
+
+    def end(self, fan_out: FanOut, number: int, outcome: Outcome) -> None:
+        """Settle a part as the settlement would."""
+        part = fan_out.parts[number]
+        part.answer(*answer(outcome, FunctionCall(f"f{number}", call_id="id")))
+        if outcome.ok:
+            part.ack()
+        else:
+            part.term(outcome.error(None) or "failed")
+
+    def test_interface(self) -> None:
+        """A part is a delivery."""
+        verifyObject(IDelivery, self.fan_out("a").parts[0])
+
+    def test_all_succeed(self) -> None:
+        """One answer with all of them, in the order of the functions, when the last has ended; one ack."""
+        fan_out = self.fan_out("a", "b", "c")
+        self.end(fan_out, 2, Outcome(202))
+        self.end(fan_out, 0, Outcome(200, "ü".encode()))
+        self.assertEqual((self.delivery.answers, self.delivery.acknowledged), ([], []))
+        self.end(fan_out, 1, Outcome(200, b"\xff"))
+        ((payload, headers),) = self.delivery.answers
+        self.assertEqual(
+            json.loads(payload),
+            [
+                {"function": "a", "status": 200, "body": "ü"},
+                {"function": "b", "status": 200, "body_base64": "/w=="},
+                {"function": "c", "status": 202, "body": ""},
+            ],
+        )
+        self.assertEqual(headers, {"Content-Type": "application/json"})
+        self.assertEqual(self.delivery.acknowledged, [("ack", None)])
+
+    def test_some_fail(self) -> None:
+        """The answer tells which and why; NATS's own tools see an error."""
+        fan_out = self.fan_out("a", "b", "c")
+        self.end(fan_out, 0, Outcome(200, b"fine"))
+        self.end(fan_out, 1, Outcome(500, b"boom"))
+        self.end(fan_out, 2, failed(502, "unreachable"))
+        ((payload, headers),) = self.delivery.answers
+        self.assertEqual(
+            json.loads(payload)[1:],
+            [
+                {"function": "b", "status": 500, "error": "f1 answered 500", "body": "boom"},
+                {"function": "c", "status": 502, "error": "unreachable"},
+            ],
+        )
+        self.assertEqual(headers["Nats-Service-Error-Code"], "502")
+        self.assertEqual(headers["Nats-Service-Error"], "2 of 3 functions failed")
+        self.assertEqual([verb for verb, _ in self.delivery.acknowledged], ["term"])
+
+    def test_some_are_left(self) -> None:
+        """What was not finished here is left to a later delivery, without an answer."""
+        fan_out = self.fan_out("a", "b")
+        self.end(fan_out, 0, Outcome(200))
+        fan_out.parts[1].nak(0.0)
+        self.assertEqual((self.delivery.answers, self.delivery.acknowledged), ([], [("nak", 0.0)]))
+
+    def test_parked(self) -> None:
+        """The whole needs no slot as long as all that is left of it waits for others of its functions."""
+        fan_out = self.fan_out("a", "b", "c")
+        fan_out.parts[0].park(True)
+        fan_out.parts[1].park(True)
+        self.assertFalse(self.delivery.parked)
+        self.end(fan_out, 2, Outcome(200))
+        self.assertTrue(self.delivery.parked)
+        fan_out.parts[0].park(False)
+        self.assertFalse(self.delivery.parked)
+
+    def test_answer_too_large(self) -> None:
+        """Answers that are too large together become a 413."""
+        fan_out = self.fan_out("a", "b", max_answer_bytes=100)
+        self.end(fan_out, 0, Outcome(200, b"x" * 60))
+        self.end(fan_out, 1, Outcome(200, b"x" * 60))
+        ((_, headers),) = self.delivery.answers
+        self.assertEqual(headers["Nats-Service-Error-Code"], "413")
+        self.assertEqual(self.delivery.acknowledged, [("ack", None)])

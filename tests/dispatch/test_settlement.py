@@ -1,0 +1,222 @@
+"""Tests of how messages end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from natsconnector.dispatch.settlement import Settlement
+from natsconnector.journal.journal import Journal
+from natsconnector.model.ending import Ending
+from natsconnector.model.headers import Header
+from natsconnector.model.outcome import Outcome, failed, unfinished
+from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
+from natsconnector.planning.calls import envelope_call
+from natsconnector.testing import FakeDeadLetters, FakeDelivery
+
+OK = Outcome(200, b"done")
+BAD = Outcome(500, b"no")
+
+
+@implementer(IDeadLetters)
+class SlowDeadLetters:
+    """A place that takes its time."""
+
+    def __init__(self) -> None:
+        self.published: list[Deferred[None]] = []
+        self.headers: list[list[Header]] = []
+
+    def publish(self, payload: bytes, headers: list[Header]) -> Deferred[None]:
+        self.headers.append(headers)
+        self.published.append(Deferred())
+        return self.published[-1]
+
+
+class SettlementCase(SynchronousTestCase):
+    """A settlement with a place for dead letters, or none."""
+
+    def settlement(self, place: Any = None) -> Settlement:
+        self.clock = Clock()
+        self.journal = Journal(Clock())
+        return Settlement(self.clock, self.journal, place)
+
+    def durable(self, **more: Any) -> FakeDelivery:
+        more = {"headers": [("X-Mine", "1")], "published_at_s": 1000.5, **more}
+        return FakeDelivery(b"payload", durable=True, identity="S-7", **more)
+
+    def ending(self, delivery: FakeDelivery, outcome: Outcome, attempts: int = 3) -> Ending:
+        call = envelope_call(b'{"function": "figlet"}', ())
+        return Ending(delivery, call, outcome, attempts, 0.5)
+
+
+class WithoutDeadLettersTests(SettlementCase):
+    """Where there is no place for them."""
+
+    def test_matrix(self) -> None:
+        """Each outcome has its one acknowledgement; on core NATS that does nothing, but there is always an answer."""
+        for outcome, acknowledged, answers in [
+            (OK, ("ack", None), 1),
+            (Outcome(202), ("ack", None), 1),
+            (BAD, ("term", "figlet answered 500"), 1),
+            (failed(502, "unreachable"), ("term", "unreachable"), 1),
+            (failed(400, "not JSON", final=True), ("term", "not JSON"), 1),
+            (unfinished("stopping"), ("nak", 0.0), 0),
+        ]:
+            delivery = self.durable()
+            self.assertIsNone(self.settlement().settle(self.ending(delivery, outcome)))
+            self.assertEqual(delivery.acknowledged, [acknowledged])
+            self.assertEqual(len(delivery.answers), answers)
+            core = FakeDelivery(b"payload")
+            self.settlement().settle(self.ending(core, outcome))
+            self.assertEqual(len(core.answers), 1)
+            self.assertEqual(len(core.acknowledged), 1)
+
+    def test_answer_too_large(self) -> None:
+        """The function did run: it is acknowledged, and the answer says what became of its answer."""
+        delivery = self.durable(max_answer_bytes=70)
+        self.settlement().settle(self.ending(delivery, Outcome(200, b"x" * 100)))
+        self.assertEqual(delivery.acknowledged, [("ack", None)])
+        ((_, headers),) = delivery.answers
+        self.assertEqual(headers["Nats-Service-Error-Code"], "413")
+
+
+class DeadLetterTests(SettlementCase):
+    """Where there is one."""
+
+    def test_buried_then_terminated(self) -> None:
+        """Payload and headers with the reasons; the message is given up when they are safe, not before."""
+        place = SlowDeadLetters()
+        delivery = self.durable()
+        buried = self.settlement(place).settle(self.ending(delivery, BAD))
+        assert buried is not None
+        self.assertEqual((delivery.acknowledged, delivery.answers), ([], []))
+        place.published[0].callback(None)
+        self.successResultOf(buried)
+        self.assertEqual(delivery.acknowledged, [("term", "figlet answered 500")])
+        self.assertEqual(len(delivery.answers), 1)
+        headers = dict(place.headers[0])
+        self.assertEqual(headers["X-Mine"], "1")
+        self.assertEqual(headers["Dead-Letter-Function"], "figlet")
+        self.assertEqual(headers["Dead-Letter-First-Time"], "1970-01-01T00:16:40.500Z")
+
+    def test_not_buried(self) -> None:
+        """What succeeded, and what is left to a later delivery, are no dead letters."""
+        place = FakeDeadLetters()
+        for outcome in (OK, unfinished("stopping")):
+            self.assertIsNone(self.settlement(place).settle(self.ending(self.durable(), outcome)))
+        self.assertEqual(place.letters, [])
+
+    def test_place_fails_for_a_while(self) -> None:
+        """It is tried again; meanwhile the message is kept."""
+        place = FakeDeadLetters()
+        place.failures = [ReplyNotSent("full"), ReplyNotSent("full")]
+        delivery = self.durable()
+        buried = self.settlement(place).settle(self.ending(delivery, BAD))
+        self.clock.advance(1)
+        self.assertEqual((place.letters, delivery.acknowledged), ([], []))
+        self.clock.advance(2)
+        self.assertEqual((len(place.letters), len(delivery.acknowledged)), (1, 1))
+        assert buried is not None
+        self.successResultOf(buried)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_place_fails_for_long(self) -> None:
+        """The message is left to a later delivery, and the next ones do not wait here: they would stall all others."""
+        place = FakeDeadLetters()
+        place.failures = [ReplyNotSent("full")] * 7
+        settlement = self.settlement(place)
+        first, second, third = self.durable(), self.durable(), self.durable()
+        settlement.settle(self.ending(first, BAD))
+        self.clock.pump([1, 2, 4, 8, 16])
+        self.assertEqual(first.acknowledged, [("nak", 30.0)])
+        settlement.settle(self.ending(second, BAD))
+        self.assertEqual(second.acknowledged, [("nak", 30.0)])
+        self.assertEqual((first.answers, second.answers), ([], []))
+        settlement.settle(self.ending(third, BAD))
+        self.assertEqual([name for name, _ in third.acknowledged], ["term"])
+        self.assertEqual(len(place.letters), 1)
+
+    def test_place_is_back(self) -> None:
+        """Once it takes letters again a new failure is waited for again."""
+        place = FakeDeadLetters()
+        settlement = self.settlement(place)
+        place.failures = [ReplyNotSent("full")] * 6
+        settlement.settle(self.ending(self.durable(), BAD))
+        self.clock.pump([1, 2, 4, 8, 16])
+        settlement.settle(self.ending(self.durable(), BAD))
+        place.failures = [ReplyNotSent("full")]
+        delivery = self.durable()
+        settlement.settle(self.ending(delivery, BAD))
+        self.assertEqual(delivery.acknowledged, [])
+        self.clock.advance(1)
+        self.assertEqual(len(delivery.acknowledged), 1)
+
+    def test_too_large_with_headers(self) -> None:
+        """What makes a letter too large, with all its headers, fits without those of the original."""
+        place = FakeDeadLetters()
+        place.failures = [ReplyTooLarge("too large")]
+        delivery = self.durable()
+        self.settlement(place).settle(self.ending(delivery, BAD))
+        ((payload, headers),) = place.letters
+        self.assertEqual(payload, b"payload")
+        self.assertNotIn("X-Mine", headers)
+        self.assertIn("Dead-Letter-Reason", headers)
+        self.assertEqual([name for name, _ in delivery.acknowledged], ["term"])
+
+    def test_too_large_in_any_case(self) -> None:
+        """It is not given up: somebody may allow larger messages."""
+        for headers in ([("X-Mine", "1")], []):
+            place = FakeDeadLetters()
+            place.failures = [ReplyTooLarge("too large")] * 2
+            delivery = self.durable(headers=headers)
+            self.settlement(place).settle(self.ending(delivery, BAD))
+            self.assertEqual(delivery.acknowledged, [("nak", 600.0)])
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """At the end of the connector a message that is not buried yet is left to others, at once."""
+        for place, wait in ((SlowDeadLetters(), True), (FakeDeadLetters(), False)):
+            if isinstance(place, FakeDeadLetters):
+                place.failures = [ReplyNotSent("full")]
+            delivery = self.durable()
+            buried = self.settlement(place).settle(self.ending(delivery, BAD))
+            assert buried is not None
+            self.assertNoResult(buried)
+            buried.cancel()
+            self.successResultOf(buried)
+            self.assertEqual((delivery.acknowledged, delivery.answers), ([("nak", 0.0)], []), wait)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_defect(self) -> None:
+        """A defect of the place leaves the message to a later delivery: it must not hold its place for ever."""
+        place = FakeDeadLetters()
+        place.failures = [TypeError("a defect")]
+        delivery = self.durable()
+        buried = self.settlement(place).settle(self.ending(delivery, BAD))
+        assert buried is not None
+        self.failureResultOf(buried, TypeError)
+        self.assertEqual(delivery.acknowledged, [("nak", 30.0)])
+
+    def test_core(self) -> None:
+        """On core NATS a failing place does not keep the publisher from its answer."""
+        for failures in ([], [ReplyNotSent("full")], [ReplyTooLarge("x"), ReplyTooLarge("x")]):
+            place = FakeDeadLetters()
+            place.failures = list(failures)
+            delivery = FakeDelivery(b"payload", headers=[("X-Mine", "1")])
+            self.settlement(place).settle(self.ending(delivery, BAD))
+            self.assertEqual(len(place.letters), 0 if failures else 1)
+            self.assertEqual(delivery.answers[0][1]["Nats-Service-Error-Code"], "500")
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_core_cancelled(self) -> None:
+        """Nor does the end of the connector."""
+        delivery = FakeDelivery(b"payload")
+        buried = self.settlement(SlowDeadLetters()).settle(self.ending(delivery, BAD))
+        assert buried is not None
+        buried.cancel()
+        self.successResultOf(buried)
+        self.assertEqual(len(delivery.answers), 1)

@@ -1,0 +1,383 @@
+"""Tests of messages from a stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from natsconnector.messages import stream
+from natsconnector.messages.stream import JetStreamDelivery, JetStreamSource
+from natsconnector.model.seams import IDelivery, ISource, ReplyNotSent, ReplyTooLarge
+from tests.nats.jetstream.support import TIME_NS, Heard, JetStreamPeer, ScriptedApi, error
+
+CONSUMER = {"durable_name": "C", "ack_policy": "explicit", "ack_wait": 3_000_000_000, "filter_subject": "function.call"}
+
+
+class SourceCase(SynchronousTestCase):
+    """A source with room for two, at a server with a stream and a consumer whose ack wait is three seconds."""
+
+    def setUp(self) -> None:
+        self.lines: list[str] = []
+        observe: Any = self._observe
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.server = JetStreamPeer()
+        self.clock = self.server.clock
+        self.api = ScriptedApi(self.server)
+        self.api.answers = {"CONSUMER.INFO.S.C": {"config": CONSUMER}}
+        self.deliveries: list[JetStreamDelivery] = []
+        self.source = JetStreamSource(
+            self.clock, self.server.client, self.server.js, "S", "C", ["function.call"],
+            room=2, ack_wait_s=30.0,
+        )  # fmt: skip
+
+    def _observe(self, event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            self.lines.append(str(event.get("reason", event.get("text", event.get("log_format")))))
+
+    def take(self) -> None:
+        """Take messages; the pull is there afterwards."""
+        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
+        self.said()
+
+    def said(self) -> list[Heard]:
+        """What was published besides requests to the API; the subject of the newest pull is noted."""
+        others = self.api.serve()
+        pulls = [each for each in others if ".MSG.NEXT." in each.subject]
+        self.pulled = [each.fields["batch"] for each in pulls]
+        if pulls:
+            self.inbox = str(pulls[-1].reply)
+        return [each for each in others if ".MSG.NEXT." not in each.subject]
+
+    def verbs(self) -> list[tuple[str, bytes]]:
+        return [(each.subject, each.payload) for each in self.said()]
+
+    def deliver(self, sequence: int, payload: bytes = b"{}", **more: Any) -> str:
+        return self.server.deliver(sequence, payload, to=self.inbox, **more)
+
+
+class TakingTests(SourceCase):
+    """From the consumer to whoever takes the messages."""
+
+    def test_interfaces(self) -> None:
+        """Source and deliveries are what they say."""
+        verifyObject(ISource, self.source)
+        self.take()
+        self.deliver(1)
+        verifyObject(IDelivery, self.deliveries[0])
+
+    def test_ready(self) -> None:
+        """It is ready once the consumer is there, and at once later on."""
+        ready = self.source.when_ready()
+        self.assertNoResult(ready)
+        self.take()
+        self.successResultOf(ready)
+        self.successResultOf(self.source.when_ready())
+        self.assertEqual(self.pulled, [2])
+
+    def test_ready_cancelled(self) -> None:
+        """Who does not want to know any more is not told."""
+        ready = self.source.when_ready()
+        ready.addErrback(lambda _: None)
+        ready.cancel()
+        self.take()
+
+    def test_delivery(self) -> None:
+        """What is known of a message."""
+        self.take()
+        self.deliver(7, b"hello", delivered=3, block=b"NATS/1.0\r\nA: b\r\n\r\n")
+        (delivery,) = self.deliveries
+        self.assertEqual(
+            (delivery.subject, delivery.payload, list(delivery.headers)), ("function.call", b"hello", [("A", "b")])
+        )
+        self.assertEqual((delivery.attempt, delivery.most_attempts, delivery.identity), (3, None, "S-7"))
+        self.assertEqual((delivery.durable, delivery.header_error), (True, None))
+        self.assertEqual(delivery.published_at_s, TIME_NS / 1e9)
+
+    def test_room(self) -> None:
+        """Never more than there is room for; each settlement makes room."""
+        self.take()
+        self.deliver(1)
+        self.deliver(2)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.deliveries[0].ack()
+        self.said()
+        self.assertEqual(self.pulled, [1])
+
+    def test_parked(self) -> None:
+        """What waits for its function makes room for others, but not without bound: in messages, and in bytes."""
+        self.take()
+        for sequence in range(1, 31):
+            if self.source._free() > 0:
+                self.deliver(sequence)
+                self.deliveries[-1].park(True)
+                self.said()
+        self.assertEqual(len(self.deliveries), 22)
+        for delivery in self.deliveries:
+            delivery.ack()
+        self.said()
+        self.patch(stream, "_MOST_PARKED_BYTES", 9)
+        for sequence in (31, 32):
+            self.deliver(sequence, b"12345")
+        self.said()
+        for delivery in self.deliveries[-2:]:
+            delivery.park(True)
+        self.said()
+        self.assertEqual(self.source._parked_bytes, 10)
+        self.assertLessEqual(self.source._free(), 0)
+        self.deliveries[-1].park(False)
+        self.assertEqual(self.source._free(), 1)
+
+    def test_most_deliveries(self) -> None:
+        """A limit of the consumer is told with each message."""
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": {**CONSUMER, "max_deliver": 4, "max_ack_pending": 1}}
+        self.take()
+        self.deliver(1)
+        self.assertEqual(self.deliveries[0].most_attempts, 4)
+        self.assertEqual(len(self.lines), 2)
+
+    def test_not_ready(self) -> None:
+        """What is missing is told once, tried again for ever, and all goes on when it is there."""
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
+        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
+        ready = self.source.when_ready()
+        for _ in range(1200):  # ten hours
+            self.said()
+            self.clock.advance(30)
+            self.server.peer.say(b"PONG\r\n" * 3)
+        self.assertNoResult(ready)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn("there is no stream S", self.lines[0])
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER}
+        self.said()
+        self.successResultOf(ready)
+
+    def test_lost_consumer(self) -> None:
+        """A consumer that is gone is looked for, or made, after a moment; what was taken before keeps its place."""
+        self.take()
+        self.deliver(1)
+        self.server.status("409 Consumer Deleted", to=self.inbox)
+        self.assertEqual(self.lines, ["409 Consumer Deleted"])
+        self.clock.advance(1)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+        self.deliveries[0].ack()
+        self.assertEqual(self.verbs()[0][1], b"+ACK")
+
+
+class SettlingTests(SourceCase):
+    """What the server is told."""
+
+    def test_verbs(self) -> None:
+        """Each settlement is published on the message's own ack subject."""
+        self.take()
+        for settle, verb in [
+            (lambda delivery: delivery.ack(), b"+ACK"),
+            (lambda delivery: delivery.nak(0.0), b"-NAK"),
+            (lambda delivery: delivery.nak(2.0), b'-NAK {"delay": 2000000000}'),
+            (lambda delivery: delivery.term("bad"), b"+TERM bad"),
+        ]:
+            ack = self.deliver(5)
+            settle(self.deliveries.pop())
+            self.assertEqual(self.verbs(), [(ack, verb)])
+
+    def test_term_without_reason(self) -> None:
+        """A server that does not know reasons is told none."""
+        self.server.peer.say(b'INFO {"version":"2.10.3","headers":true,"max_payload":1048576} \r\n')
+        self.take()
+        self.deliver(1)
+        self.deliveries[0].term("bad")
+        self.assertEqual(self.verbs()[0][1], b"+TERM")
+
+    def test_without_connection(self) -> None:
+        """An acknowledgement waits for the next connection, and goes before the next pull."""
+        self.take()
+        ack = self.deliver(1)
+        self.server.peer.drop()
+        self.deliveries[0].ack()
+        self.server.reconnect()
+        heard = [each for each in self.server.heard() if not each.subject.startswith("$JS.API.CONSUMER.INFO")]
+        self.assertEqual([each.subject for each in heard], [ack, "$JS.API.CONSUMER.MSG.NEXT.S.C"])
+
+    def test_lost_acknowledgement(self) -> None:
+        """One that cannot be published is told: its message comes again."""
+        self.take()
+        self.deliver(1)
+        self.server.client.close()
+        self.deliveries[0].ack()
+        self.assertTrue(any("closed" in line for line in self.lines), self.lines)
+
+
+class ProgressTests(SourceCase):
+    """Functions that take longer than the ack wait."""
+
+    def test_in_progress(self) -> None:
+        """Three times within the ack wait the server is told of what is being worked on, and of nothing else."""
+        self.take()
+        first, second = self.deliver(1), self.deliver(2)
+        self.clock.advance(1)
+        self.assertEqual(self.verbs(), [(first, b"+WPI"), (second, b"+WPI")])
+        self.deliveries[0].ack()
+        self.said()
+        self.clock.advance(1)
+        self.assertEqual(self.verbs(), [(second, b"+WPI")])
+
+    def test_without_connection(self) -> None:
+        """Nothing is piled up for the next one."""
+        self.take()
+        self.deliver(1)
+        self.server.peer.drop()
+        self.clock.advance(0.5)
+        self.source._tell_progress()
+        self.server.reconnect()
+        self.assertNotIn(b"+WPI", [each.payload for each in self.server.heard()])
+
+    def test_came_again(self) -> None:
+        """What comes again while it is worked on is not worked on twice; the newer delivery is acknowledged."""
+        self.take()
+        self.deliver(1)
+        again = self.deliver(1, delivered=2)
+        self.assertEqual(len(self.deliveries), 1)
+        self.assertEqual(self.verbs(), [(again, b"+WPI")])
+        self.deliveries[0].ack()
+        self.assertEqual(self.verbs(), [(again, b"+ACK")])
+
+    def test_comes_after_it_was_settled(self) -> None:
+        """One that was given back is a new delivery."""
+        self.take()
+        self.deliver(1)
+        self.deliveries[0].nak(0.0)
+        self.said()
+        self.deliver(1, delivered=2)
+        self.assertEqual([each.attempt for each in self.deliveries], [1, 2])
+
+    def test_same_number_of_a_new_stream(self) -> None:
+        """In a stream that was removed and made again a number names another message, not the old one."""
+        self.take()
+        self.deliver(1, b"old")
+        new = self.deliver(1, b"new", time_ns=TIME_NS + 1)
+        self.assertEqual([each.payload for each in self.deliveries], [b"old", b"new"])
+        self.said()
+        self.deliveries[1].ack()
+        self.assertEqual(self.verbs(), [(new, b"+ACK")])
+
+
+class AnswerTests(SourceCase):
+    """Where outcomes go."""
+
+    def delivery(self, reply_subject: str | None) -> JetStreamDelivery:
+        self.take()
+        header = b"" if reply_subject is None else b"X-Reply-Subject: %b\r\n" % reply_subject.encode()
+        self.deliver(1, block=b"NATS/1.0\r\n%b\r\n" % header)
+        return self.deliveries[0]
+
+    def test_answer(self) -> None:
+        """To the subject that the message names."""
+        delivery = self.delivery("results.here")
+        self.assertTrue(delivery.wants_answer)
+        delivery.answer(b"done", [("A", "b")])
+        (answer,) = self.said()
+        self.assertEqual((answer.subject, answer.payload), ("results.here", b"done"))
+        self.assertIn(b"A: b", answer.headers)
+
+    def test_nobody_asked(self) -> None:
+        """Without the header, never to the ack subject."""
+        delivery = self.delivery(None)
+        self.assertFalse(delivery.wants_answer)
+        delivery.answer(b"done", [])
+        self.assertEqual(self.said(), [])
+
+    def test_subjects_of_the_server(self) -> None:
+        """A publisher cannot make us speak to the server in its stead."""
+        for subject in (
+            "$JS.API.STREAM.DELETE.S",
+            "$JS.hub.API.INFO",
+            "$SYS.REQ.ACCOUNT.PING",
+            "$JS.ACK.S.C.1.1.1.1.0",
+            "",
+        ):
+            self.setUp()
+            delivery = self.delivery(subject)
+            self.assertFalse(delivery.wants_answer, subject)
+            delivery.answer(b"done", [])
+            self.assertEqual(self.said(), [], subject)
+
+    def test_cannot_be_sent(self) -> None:
+        """A subject that is none, and an answer that is too large."""
+        delivery = self.delivery("two words")
+        self.assertRaises(ReplyNotSent, delivery.answer, b"done", [])
+        self.setUp()
+        delivery = self.delivery("results")
+        self.assertRaises(ReplyTooLarge, delivery.answer, b"x" * (1 << 21), [])
+
+
+class StopTests(SourceCase):
+    """The end."""
+
+    def assertQuiet(self) -> None:
+        """No timer of ours is left."""
+        timers: Any = self.clock.getDelayedCalls()
+        names = [
+            getattr(timer.func, "__qualname__", "") + repr(getattr(timer.func, "__self__", "")) for timer in timers
+        ]
+        ours = [name for name in names if "LoopingCall" in name or "PullConsumer" in name or "deferLater" in name]
+        self.assertEqual(ours, [])
+
+    def stop(self) -> Deferred[None]:
+        stopped = self.source.stop_taking()
+        self.said()
+        return stopped
+
+    def test_stop(self) -> None:
+        """What is on its way is delivered, nothing more asked for, and the rest kept alive until it is settled."""
+        self.take()
+        self.deliver(1)
+        stopped = self.stop()
+        second = self.deliver(2)
+        self.assertNoResult(stopped)
+        self.server.peer.say(b"PONG\r\n")
+        self.successResultOf(stopped)
+        self.deliveries[0].ack()
+        self.said()
+        self.clock.advance(1)
+        self.assertEqual(self.verbs(), [(second, b"+WPI")])
+        self.deliveries[1].ack()
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.assertQuiet()
+
+    def test_stop_before_it_is_ready(self) -> None:
+        """While it looks for its stream, and while it waits to look again."""
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
+        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
+        self.successResultOf(self.source.stop_taking())
+        self.assertQuiet()
+        self.setUp()
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
+        self.take()
+        self.successResultOf(self.source.stop_taking())
+        self.assertQuiet()
+
+    def test_stop_without_having_begun(self) -> None:
+        """There is nothing to stop."""
+        self.successResultOf(self.source.stop_taking())
+
+    def test_stop_without_connection(self) -> None:
+        """Nothing can come any more."""
+        self.take()
+        self.server.peer.drop()
+        self.successResultOf(self.source.stop_taking())
+        self.assertQuiet()
+
+    def test_server_does_not_answer(self) -> None:
+        """The end does not wait for it for ever."""
+        self.take()
+        stopped = self.stop()
+        self.clock.advance(10)
+        self.successResultOf(stopped)
+        self.assertQuiet()

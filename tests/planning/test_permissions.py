@@ -1,0 +1,49 @@
+"""Tests of what a connector may call."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.model.call import Forbidden, FunctionCall
+from natsconnector.planning.permissions import Permissions
+
+
+class PermissionsTests(SynchronousTestCase):
+    """Functions and callback hosts that are allowed."""
+
+    def allowed(self, permissions: Permissions, function: str = "f", callback_url: str | None = None) -> bool:
+        try:
+            permissions.check(FunctionCall(function, callback_url=callback_url))
+        except Forbidden as e:
+            self.assertEqual(e.code, 403)
+            return False
+        return True
+
+    def test_any(self) -> None:
+        """Without patterns everything is allowed."""
+        self.assertTrue(self.allowed(Permissions(), callback_url="http://anywhere/"))
+
+    def test_functions(self) -> None:
+        """Names match whole and in their case."""
+        permissions = Permissions(functions=["figlet", "report-*.openfaas-fn"])
+        for function, allowed in [
+            ("figlet", True), ("Figlet", False), ("figlet2", False), ("xfiglet", False),
+            ("report-a.openfaas-fn", True), ("report-a", False), ("report-axopenfaas-fn", False),
+        ]:  # fmt: skip
+            self.assertEqual(self.allowed(permissions, function), allowed, function)
+
+    def test_callback_hosts(self) -> None:
+        """A host means every port of it, HOST:PORT that one; tricks with user info and dots change nothing."""
+        permissions = Permissions(callback_hosts=["*.example.com", "local:9000", "[::1]", "plain:80"])
+        for url, allowed in [
+            ("http://a.example.com/x", True), ("https://a.example.com:8443/", True), ("http://A.EXAMPLE.com/", True),
+            ("http://a.example.com./", True), ("http://example.com/", False), ("http://a.example.com.evil/", False),
+            ("http://evil/a.example.com", False), ("http://a.example.com@evil/", False),
+            ("http://evil#a.example.com", False), ("http://local:9000/", True), ("http://local/", False),
+            ("http://[::1]:7/", True), ("http://[::2]/", False), ("http://plain/", True), ("https://plain/", False),
+        ]:  # fmt: skip
+            self.assertEqual(self.allowed(permissions, callback_url=url), allowed, url)
+
+    def test_synchronous_call(self) -> None:
+        """Callback patterns do not concern calls without one."""
+        self.assertTrue(self.allowed(Permissions(callback_hosts=["a"])))

@@ -1,0 +1,122 @@
+"""Tests of what a message asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.model.call import Forbidden, FunctionCall, Malformed, Refused
+from natsconnector.model.function import DeployedFunction
+from natsconnector.planning.catalogue import Catalogue
+from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.planner import Planner
+from natsconnector.testing import FakeDelivery
+
+FUNCTIONS = [
+    DeployedFunction("figlet", "", {"topic": "banner"}),
+    DeployedFunction("cat", "team", {"topic": "banner", "natsconnector.timeout": "9s", "natsconnector.async": "yes"}),
+    DeployedFunction("json", "", {"topic": "data", "natsconnector.content-type": "application/json"}),
+]
+
+
+class PlannerTests(SynchronousTestCase):
+    """Envelopes and topics."""
+
+    def planner(self, **more: Any) -> Planner:
+        catalogue = Catalogue(Clock(), lambda: succeed(FUNCTIONS))
+        catalogue.start()
+        self.addCleanup(catalogue.stop)
+        return Planner(more.pop("permissions", Permissions()), ["function.*"], catalogue, **more)
+
+    def calls(self, delivery: FakeDelivery, **more: Any) -> list[FunctionCall]:
+        return [planned.call for planned in self.planner(**more).plan(delivery)]
+
+    def test_by_concrete_subject(self) -> None:
+        """What comes on an envelope subject is an envelope, everything else a payload for a topic."""
+        (call,) = self.calls(FakeDelivery(b'{"function": "figlet"}', "function.call"))
+        self.assertEqual((call.function, call.body), ("figlet", b""))
+        figlet, cat = self.calls(FakeDelivery(b'{"function": "figlet"}', "banner"))
+        self.assertEqual((figlet.function, cat.function), ("figlet", "cat.team"))
+        self.assertEqual(figlet.body, b'{"function": "figlet"}')
+
+    def test_topic_call(self) -> None:
+        """Headers of a call for a topic: its topic, ours, and those of the message that may travel."""
+        headers = [
+            ("traceparent", "00-1-2-01"), ("X-Tenant", "blue"), ("Authorization", "secret"), ("Host", "evil"),
+            ("Nats-Msg-Id", "1"), ("Connection", "close"), ("bad name", "x"), ("X-Bad", "a\x00b"),
+            ("X-Topic", "forged"), ("Content-Length", "9"), ("X-Call-Id", "mine"),
+        ]  # fmt: skip
+        (call,) = self.calls(FakeDelivery(b"x", "data", headers))
+        expected = [
+            ("X-Topic", "data"),
+            ("X-Connector", "natsconnector"),
+            ("traceparent", "00-1-2-01"),
+            ("X-Tenant", "blue"),
+        ]
+        self.assertEqual(list(call.headers), expected)
+        self.assertEqual(call.call_id, "mine")
+
+    def test_content_type(self) -> None:
+        """The message's own, else the function's, else the setting."""
+        (call,) = self.calls(FakeDelivery(b"x", "data"), content_type="text/plain")
+        self.assertEqual(call.content_type, "application/json")
+        (call,) = self.calls(FakeDelivery(b"x", "data", [("Content-Type", "text/csv")]))
+        self.assertEqual(call.content_type, "text/csv")
+        figlet, _ = self.calls(FakeDelivery(b"x", "banner"), content_type="text/plain")
+        self.assertEqual(figlet.content_type, "text/plain")
+
+    def test_asynchronous(self) -> None:
+        """By setting, by the function's annotation, or by a callback in the message's headers."""
+        figlet, cat = self.calls(FakeDelivery(b"x", "banner"))
+        self.assertEqual((figlet.asynchronous, cat.asynchronous, cat.callback_url), (False, True, None))
+        figlet, _ = self.calls(FakeDelivery(b"x", "banner"), queued=True)
+        self.assertTrue(figlet.asynchronous)
+        (call,) = self.calls(FakeDelivery(b"x", "data", [("X-Callback-Url", "http://h/cb")]))
+        self.assertEqual((call.asynchronous, call.callback_url), (True, "http://h/cb"))
+        self.assertNotIn("X-Callback-Url", dict(call.headers))
+        self.assertRaises(Malformed, self.calls, FakeDelivery(b"x", "data", [("X-Callback-Url", "file:///x")]))
+
+    def test_permissions_hold_for_topics(self) -> None:
+        """A callback in a header is bound by --callback-allow, a function by --allow-function."""
+        allowed = Permissions(["json"], ["good"])
+        (call,) = self.calls(FakeDelivery(b"x", "data", [("X-Callback-Url", "http://good/")]), permissions=allowed)
+        self.assertEqual(call.callback_url, "http://good/")
+        bad = FakeDelivery(b"x", "data", [("X-Callback-Url", "http://bad/")])
+        self.assertRaises(Forbidden, self.calls, bad, permissions=allowed)
+        self.assertRaises(Forbidden, self.calls, FakeDelivery(b"x", "banner"), permissions=allowed)
+
+    def test_one_of_several_is_not_allowed(self) -> None:
+        """The others are called all the same."""
+        (call,) = self.calls(FakeDelivery(b"x", "banner"), permissions=Permissions(["fig*"]))
+        self.assertEqual(call.function, "figlet")
+
+    def test_options(self) -> None:
+        """What the function's annotations say goes along, for envelopes too; a setting fills in."""
+        planner = self.planner(max_inflight_per_function=7)
+        (planned,) = planner.plan(FakeDelivery(b'{"function": "cat.team"}', "function.call"))
+        self.assertEqual((planned.call.timeout_s, planned.options.max_inflight), (9, 7))
+        self.assertTrue(planned.call.asynchronous)
+
+    def test_nobody_wants_it(self) -> None:
+        """A topic without functions is refused, and the reason names it."""
+        error = self.assertRaises(Refused, self.calls, FakeDelivery(b"x", "nobody"))
+        self.assertEqual((error.code, "nobody" in error.reason), (404, True))
+
+    def test_put_back_for_one_function(self) -> None:
+        """A dead letter that was put back goes only to the function it was for."""
+        (call,) = self.calls(FakeDelivery(b"x", "banner", [("Natsconnector-Function", "cat.team")]))
+        self.assertEqual(call.function, "cat.team")
+
+    def test_before_the_functions_are_known(self) -> None:
+        """Envelopes need no list of functions, topics do."""
+        planner = Planner(Permissions(), ["function.*"], Catalogue(Clock(), lambda: succeed([])))
+        self.assertTrue(planner.is_ready_for(FakeDelivery(b"", "function.call")))
+        self.assertFalse(planner.is_ready_for(FakeDelivery(b"", "banner")))
+
+    def test_call_ids(self) -> None:
+        """Derived from the message's identity and the function, so that they last over attempts and replicas."""
+        figlet, cat = self.calls(FakeDelivery(b"x", "banner", identity="S-7"))
+        self.assertEqual((figlet.call_id, cat.call_id), ("S-7-figlet", "S-7-cat.team"))
