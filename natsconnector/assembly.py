@@ -22,6 +22,7 @@ from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, ISource
 from natsconnector.nats import NatsClient
 from natsconnector.nats.jetstream import JetStream
+from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
@@ -53,11 +54,20 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         print_response=settings.print_response,
         print_response_body=settings.print_response_body,
         print_request_body=settings.print_request_body,
+        debug=settings.log_level == "debug",
     )
     client = nats_client(reactor, settings, "natsconnector")
     jetstream = JetStream(client, domain=settings.js_domain) if settings.stream is not None else None
     credentials = BasicAuth(settings.gateway_credentials) if settings.gateway_credentials is not None else None
-    catalogue = make_catalogue(reactor, credentials, settings)
+    retries = RetryPolicy(
+        attempts=settings.retry_attempts,
+        codes=frozenset(settings.retry_codes),
+        wait_s=settings.retry_wait_s,
+        max_wait_s=settings.retry_max_wait_s,
+        backoff=settings.retry_backoff,
+    )
+    terms = Terms(retries, max_inflight=settings.max_inflight_per_function, content_type=settings.content_type)
+    catalogue = make_catalogue(reactor, credentials, terms, settings)
     gateway = GatewayClient(
         reactor,
         settings.gateway,
@@ -75,25 +85,20 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
             Permissions(settings.allow_function, settings.callback_allow),
             settings.subjects or (),
             catalogue,
+            terms=terms,
             queued=settings.queued,
-            content_type=settings.content_type,
-            max_inflight_per_function=settings.max_inflight_per_function,
         ),
         Settlement(reactor, journal, make_dead_letters(client, jetstream, settings)),
         limits=Limits(
             inflight=settings.max_inflight,
             pending_messages=settings.max_pending_messages,
             pending_bytes=settings.max_pending_bytes,
-            max_wait_s=settings.max_wait_s,
         ),
-        retries=RetryPolicy(
-            attempts=settings.retry_attempts,
-            codes=frozenset(settings.retry_codes),
-            wait_s=settings.retry_wait_s,
-            max_wait_s=settings.retry_max_wait_s,
-            backoff=settings.retry_backoff,
-        ),
+        retries=retries,
+        max_wait_s=settings.max_wait_s,
+        missing_grace_s=settings.missing_function_grace_s,
     )
+    journal.report.work = lambda: (dispatcher.inflight, dispatcher.pending)
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
     return Connector(
@@ -111,7 +116,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     )
 
 
-def make_catalogue(reactor: Any, credentials: BasicAuth | None, settings: Settings) -> Catalogue | None:
+def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, settings: Settings) -> Catalogue | None:
     """The list of functions, where it is needed, or can be had; a gateway gives it only to who has credentials."""
     if settings.topics is None and not settings.topics_from_annotations and credentials is None:
         return None
@@ -127,6 +132,7 @@ def make_catalogue(reactor: Any, credentials: BasicAuth | None, settings: Settin
         system.functions,
         interval_s=settings.rebuild_interval_s,
         delimiter=settings.topic_delimiter,
+        terms=terms,
         close=system.close,
     )
 

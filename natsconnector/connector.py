@@ -66,16 +66,21 @@ class Connector(Service):
         )
         for warning in self._warnings:
             self._log.warn("{text}", text=warning)
+        self._dispatcher.on_hold(self._hold)
         for source in self._sources:
-            source.take(self._dispatcher.dispatch)
+            source.start(self._dispatcher.dispatch)
         self._client.start()
         if self._catalogue is not None:
             self._catalogue.start()
         else:
-            self._log.info("what functions' annotations say does not count: reading them takes --gateway-credentials")
+            self._log.debug("function annotations are ignored: set --gateway-credentials so that they can be read")
         self._starting = Deferred.fromCoroutine(self._tell_when_ready())
         self._starting.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
         self._starting.addErrback(lambda f: self._log.failure("could not tell whether the connector is ready", f))
+
+    def _hold(self, held: bool) -> None:
+        for source in self._sources:
+            source.hold(held)
 
     async def _tell_when_ready(self) -> None:
         for source in self._sources:
@@ -121,6 +126,6 @@ class Connector(Service):
         self._journal.finish()
 
     async def _work_off(self) -> None:
-        for stopped in [source.stop_taking() for source in self._sources]:
+        for stopped in [source.stop() for source in self._sources]:
             await stopped
         await self._dispatcher.when_idle()

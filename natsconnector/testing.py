@@ -10,6 +10,7 @@ from zope.interface import implementer
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import Outcome, unfinished
+from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyTooLarge
 
 
@@ -18,7 +19,7 @@ class FakeDelivery:
     """
     A message that remembers how it was answered.
 
-    :ivar answers: payload and headers of each answer; a message is answered once at the most.
+    :ivar replies: each reply; a message is answered once at the most.
     :ivar acknowledged: ``("ack", None)``, ``("nak", delay_s)`` or ``("term", reason)``; once, too.
     """
 
@@ -30,7 +31,7 @@ class FakeDelivery:
         header_error: str | None = None,
         *,
         wants_answer: bool = True,
-        max_answer_bytes: int = 1 << 20,
+        max_reply_bytes: int = 1 << 20,
         durable: bool = False,
         attempt: int = 1,
         most_attempts: int | None = None,
@@ -38,28 +39,29 @@ class FakeDelivery:
         published_at_s: float | None = None,
     ) -> None:
         self.payload = payload
+        self.size_bytes = len(payload) + sum(len(name) + len(value) for name, value in headers)
         self.subject = subject
         self.headers = tuple(headers)
         self.header_error = header_error
         self.wants_answer = wants_answer
-        self.max_answer_bytes = max_answer_bytes
+        self.max_reply_bytes = max_reply_bytes
         self.durable = durable
-        self.shared = False
-        self.parked = False
+        self.comes_again = durable
+        self.held_back = False
         self.attempt = attempt
         self.most_attempts = most_attempts
         self.identity = identity
         self.published_at_s = published_at_s
         self.acknowledged: list[tuple[str, object]] = []
-        self.answers: list[tuple[bytes, dict[str, str]]] = []
+        self.replies: list[Reply] = []
 
-    def answer(self, payload: bytes, headers: list[Header]) -> None:
-        if len(payload) > self.max_answer_bytes:
-            raise ReplyTooLarge(f"{len(payload)} bytes are more than {self.max_answer_bytes}")
-        self.answers.append((payload, dict(headers)))
+    def answer(self, reply: Reply) -> None:
+        if len(reply.body) > self.max_reply_bytes:
+            raise ReplyTooLarge(f"{len(reply.body)} bytes are more than {self.max_reply_bytes}")
+        self.replies.append(reply)
 
-    def park(self, parked: bool) -> None:
-        self.parked = parked
+    def hold_back(self, held_back: bool) -> None:
+        self.held_back = held_back
 
     def ack(self) -> None:
         self.acknowledged.append(("ack", None))
@@ -79,14 +81,18 @@ class FakeSource:
         self.description = "a fake source"
         self.ready: Deferred[None] = succeed(None)
         self.deliver: Callable[[IDelivery], None] | None = None
+        self.held = False
 
-    def take(self, deliver: Callable[[IDelivery], None]) -> None:
+    def start(self, deliver: Callable[[IDelivery], None]) -> None:
         self.deliver = deliver
 
     def when_ready(self) -> Deferred[None]:
         return self.ready
 
-    def stop_taking(self) -> Deferred[None]:
+    def hold(self, held: bool) -> None:
+        self.held = held
+
+    def stop(self) -> Deferred[None]:
         self.deliver = None
         return succeed(None)
 
@@ -100,6 +106,7 @@ class FakeDeadLetters:
     """
 
     def __init__(self) -> None:
+        self.description = "its dead letter is kept"
         self.letters: list[tuple[bytes, dict[str, str]]] = []
         self.failures: list[Exception] = []
 
@@ -117,6 +124,7 @@ class FakeGateway:
 
     :ivar calls: those that were made, in order.
     :ivar outcomes: outcomes for the next calls, used up first; a call that finds none waits in :attr:`waiting`.
+    :ivar answers_probes: whether a probe gets a response; :ivar probes: how many there were.
     """
 
     def __init__(self) -> None:
@@ -124,6 +132,12 @@ class FakeGateway:
         self.outcomes: list[Outcome] = []
         self.waiting: list[Deferred[Outcome]] = []
         self.closed = False
+        self.answers_probes = True
+        self.probes = 0
+
+    def probe(self) -> Deferred[bool]:
+        self.probes += 1
+        return succeed(self.answers_probes)
 
     def call(self, call: FunctionCall) -> Deferred[Outcome]:
         self.calls.append(call)

@@ -54,7 +54,7 @@ class ConnectorTests(SynchronousTestCase):
         self.source = FakeSource()
         self.gateway = FakeGateway()
         journal = Journal(self.clock)
-        self.patch(self.source, "stop_taking", self.noted("stop taking", self.source.stop_taking))
+        self.patch(self.source, "stop", self.noted("stop taking", self.source.stop))
         self.patch(self.gateway, "close", self.noted("close gateway", self.gateway.close))
         self.dispatcher = Dispatcher(
             self.gateway,
@@ -115,7 +115,7 @@ class ConnectorTests(SynchronousTestCase):
         self.assertEqual(self.order, ["start", "stop taking"])
         self.gateway.end(Outcome(200))
         self.successResultOf(stopped)
-        self.assertEqual(len(delivery.answers), 1)
+        self.assertEqual(len(delivery.replies), 1)
         self.assertEqual(self.order, ["start", "stop taking", "flush", "close nats", "close gateway"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -129,7 +129,7 @@ class ConnectorTests(SynchronousTestCase):
             if hangs == "call":
                 self.source.deliver(delivery)
             else:
-                self.patch(self.source, "stop_taking", Deferred)
+                self.patch(self.source, "stop", Deferred)
             stopped = self.connector.stopService()
             self.clock.advance(9.9)
             self.assertNoResult(stopped)
@@ -137,7 +137,7 @@ class ConnectorTests(SynchronousTestCase):
             self.successResultOf(stopped)
             self.assertEqual(self.clock.getDelayedCalls(), [])
             if hangs == "call":
-                self.assertEqual(delivery.answers[0][1]["Nats-Service-Error-Code"], "503")
+                self.assertEqual(delivery.replies[0].status, 503)
 
     def test_stop_without_nats(self) -> None:
         """Stopped before it was ever connected, it has nothing to flush and leaves nothing behind."""

@@ -36,7 +36,7 @@ class TopicsDocumentTests(SynchronousTestCase):
     def test_annotations(self) -> None:
         """It names every annotation that counts."""
         text = (ROOT / "docs" / "topics.md").read_text()
-        for annotation in known._OPTIONS:
+        for annotation in known.ANNOTATIONS:
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
 
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
-from natsconnector.messages.stream import REPLY_SUBJECT
+from natsconnector.messages.in_hand import REPLY_SUBJECT
 from natsconnector.nats import Msg, NatsClient, NatsError
 
 NAME = "call"

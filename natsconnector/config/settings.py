@@ -165,6 +165,9 @@ class Settings:
     retry_backoff: str = setting(
         "retry-backoff", values.one_of("exponential", "full", "equal"), "full",
         "exponential, or with full or equal jitter", "backoff", group=RETRIES, metavar="B")
+    missing_function_grace_s: float = setting(
+        "missing-function-grace", values.duration, "5m",
+        "with --stream: how long a function, or topic, that is not there is tried again", group=RETRIES, metavar="D")
     dead_letter: str | None = setting(
         "dead-letter", nats_values.concrete_subject, None, "where messages go that can never succeed",
         group=RETRIES, metavar="SUBJECT")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -26,8 +27,11 @@ class Waiting(Sized, Protocol):
     def max_inflight(self) -> int | None:
         """How many calls of its function may be in flight; None: as many as there are slots."""
 
-    def park(self, parked: bool) -> None:
-        """Told when the call begins, and ceases, to wait for others of its function."""
+    @property
+    def is_held_back(self) -> bool: ...
+
+    def hold_back(self, held_back: bool) -> None:
+        """Told when the function's own limit begins, and ceases, to hold the call back."""
 
 
 J = TypeVar("J", bound=Waiting)
@@ -41,24 +45,27 @@ class Limits:
     """Calls at the gateway at once."""
     pending_messages: int = 65536
     pending_bytes: int = 64 << 20
-    """Of payload, among what is pending."""
-    max_wait_s: float | None = None
-    """In the backlog; a message that waited longer is not called any more."""
+    """Of messages with their headers, among what is pending."""
 
 
 class Backlog(Generic[J]):
     """
-    Calls that wait for a slot, in the order in which they came.
+    Calls that wait for a slot. Each free slot goes to the function that has the fewest calls in flight among those
+    with calls waiting, so that no function starves another; the calls of one function go in the order of their coming.
 
-    A call of a function that has as many in flight as it may is passed over: it waits for one of those, and holds no
-    slot meanwhile. What waits for anything else, such as its next attempt, is counted by :meth:`set_aside`.
+    A function that has as many calls in flight as it may is passed over: its calls are held back, and hold no slot.
+    What waits for anything else than a slot, such as its next attempt, is counted by :meth:`count_pending`.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._ready: deque[J] = deque()
-        self._by_function: dict[str, deque[J]] = {}
+        self._queues: dict[str, deque[J]] = {}
         self._running: Counter[str] = Counter()
+        # Functions with a call that may be made, by the number of their calls in flight, in the order of their turn.
+        self._turns: dict[int, dict[str, None]] = {}
+        self._turn_of: dict[str, int] = {}
+        self._waiting = 0
+        self._held_back = 0
         self.inflight = 0
         self.pending = 0
         self.pending_bytes = 0
@@ -69,8 +76,7 @@ class Backlog(Generic[J]):
 
     def has_room(self, job: J) -> bool:
         """Whether a call may come: it can be made now, or may wait."""
-        is_free = job.max_inflight is None or self._running[job.function] < job.max_inflight
-        return (is_free and self._has_free_slot()) or self.may_wait(job.size_bytes)
+        return (not self._is_at_limit(job) and self._has_free_slot()) or self.may_wait(job.size_bytes)
 
     @property
     def is_relieved(self) -> bool:
@@ -87,64 +93,125 @@ class Backlog(Generic[J]):
             and self.pending_bytes + size_bytes <= self._limits.pending_bytes
         )
 
-    def _has_free_slot(self) -> bool:
-        return self.inflight + len(self._ready) < self._limits.inflight
+    @property
+    def busiest(self) -> tuple[str, int] | None:
+        """The function with the most calls in flight, and how many; None when there are none."""
+        return max(self._running.items(), key=lambda item: item[1], default=None)
+
+    def first_of_each(self) -> Iterator[J]:
+        """Of each function with calls waiting the one that waits longest."""
+        return (queue[0] for queue in self._queues.values())
 
     def add(self, job: J) -> None:
         """Let a call wait for its slot."""
-        self.set_aside(job)
-        self._ready.append(job)
+        self.count_pending(job)
+        self._waiting += 1
+        if self._is_at_limit(job):
+            self._hold_back(job, True)
+        queue = self._queues.get(job.function)
+        if queue is not None:
+            queue.append(job)
+        else:
+            self._queues[job.function] = deque([job])
+            self._place(job.function)
 
-    def take(self) -> J | None:
-        """The next call that may be made, out of the backlog; None when no slot is free, or none may be made."""
-        while self._ready and self.inflight < self._limits.inflight:
-            job = self._ready.popleft()
-            if job.max_inflight is None or self._running[job.function] < job.max_inflight:
-                self.take_back(job)
-                return job
-            self._by_function.setdefault(job.function, deque()).append(job)
-            job.park(True)
-        return None
-
-    def begin(self, job: J) -> None:
-        """A call is made."""
+    def next_job(self) -> J | None:
+        """The next call to be made, in flight from now on; None when no slot is free, or none may be made."""
+        if self.inflight >= self._limits.inflight or not self._turns:
+            return None
+        function = next(iter(self._turns[min(self._turns)]))
+        job = self._queues[function].popleft()
+        self._left(job)
         self.inflight += 1
-        self._running[job.function] += 1
+        self._running[function] += 1
+        self._place(function)
+        return job
 
     def end(self, job: J) -> None:
-        """A call has ended: its slot is free, and so is its place among those of its function."""
+        """A call is no longer in flight: its slot is free, and so is its place in the limit of its function."""
+        function = job.function
         self.inflight -= 1
-        self._running[job.function] -= 1
-        if not self._running[job.function]:
-            del self._running[job.function]
-        self.skip(job)
+        self._running[function] -= 1
+        if not self._running[function]:
+            del self._running[function]
+        queue = self._queues.get(function)
+        if queue is not None:
+            if queue[0].max_inflight is not None and 0 < (allowed := self._within_limit(queue[0])) <= len(queue):
+                self._hold_back(queue[allowed - 1], False)
+            self._place(function)
 
-    def skip(self, job: J) -> None:
-        """A call that was taken is not made, or has ended: the next of its function is."""
-        waiting = self._by_function.get(job.function)
-        if waiting:
-            # It came before all that is there, or it would not have been passed over.
-            next_one = waiting.popleft()
-            next_one.park(False)
-            self._ready.appendleft(next_one)
-            if not waiting:
-                del self._by_function[job.function]
-
-    def set_aside(self, job: Sized) -> None:
-        """Count a call as pending that waits elsewhere."""
+    def count_pending(self, job: Sized) -> None:
+        """Count what waits elsewhere, for its next attempt for one, against the bounds of what is pending."""
         self.pending += 1
         self.pending_bytes += job.size_bytes
 
-    def take_back(self, job: Sized) -> None:
-        """It waits elsewhere no more."""
+    def uncount_pending(self, job: Sized) -> None:
+        """Stop to count what waited elsewhere."""
         self.pending -= 1
         self.pending_bytes -= job.size_bytes
 
-    def clear(self) -> Iterator[J]:
-        """Empty the backlog; gives what was in it."""
-        left = [*self._ready, *(job for waiting in self._by_function.values() for job in waiting)]
-        self._ready.clear()
-        self._by_function.clear()
-        for job in left:
-            self.take_back(job)
-            yield job
+    def take_out(self, which: Callable[[J], bool]) -> list[J]:
+        """Remove the calls for which ``which`` is true, and return them."""
+        taken: list[J] = []
+        for function, queue in list(self._queues.items()):
+            out = [job for job in queue if which(job)]
+            if out:
+                kept = deque(job for job in queue if not which(job))
+                if kept:
+                    self._queues[function] = kept
+                else:
+                    del self._queues[function]
+                taken += out
+                self._release(function)
+                self._place(function)
+        for job in taken:
+            self._left(job)
+        return taken
+
+    def _release(self, function: str) -> None:
+        """Hold back no call of a function that could be made if it had a slot."""
+        queue = self._queues.get(function, ())
+        for job in itertools.islice(queue, self._within_limit(queue[0]) if queue else 0):
+            self._hold_back(job, False)
+
+    def _within_limit(self, job: J) -> int:
+        """How many further calls of a job's function its limit allows."""
+        running = self._running[job.function]
+        return self._limits.inflight if job.max_inflight is None else max(0, job.max_inflight - running)
+
+    def _left(self, job: J) -> None:
+        """A call waits here no more."""
+        self._waiting -= 1
+        self.uncount_pending(job)
+        self._hold_back(job, False)
+        if not self._queues.get(job.function, True):
+            del self._queues[job.function]
+
+    def _has_free_slot(self) -> bool:
+        return self.inflight + self._waiting - self._held_back < self._limits.inflight
+
+    def _is_at_limit(self, job: J) -> bool:
+        if job.max_inflight is None:
+            return False
+        return len(self._queues.get(job.function, ())) >= self._within_limit(job)
+
+    def _hold_back(self, job: J, held_back: bool) -> None:
+        if held_back is not job.is_held_back:
+            self._held_back += 1 if held_back else -1
+            job.hold_back(held_back)
+
+    def _place(self, function: str) -> None:
+        """Give a function its turn by the number of its calls in flight; none, if no call of it may be made."""
+        before = self._turn_of.pop(function, None)
+        if before is not None:
+            turns = self._turns[before]
+            del turns[function]
+            if not turns:
+                del self._turns[before]
+        queue = self._queues.get(function)
+        if queue is None:
+            return
+        if self._within_limit(queue[0]):
+            running = self._running[function]
+            self._turns.setdefault(running, {})[function] = None
+            self._turn_of[function] = running

@@ -5,57 +5,88 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from natsconnector.journal.journal import Journal
+from natsconnector.model.call import FunctionCall
 from natsconnector.model.dead_letter import letter_headers
 from natsconnector.model.ending import Ending
 from natsconnector.model.headers import Header
-from natsconnector.model.outcome import TOO_LARGE, failed
-from natsconnector.model.reply import answer
-from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
+from natsconnector.model.outcome import TOO_LARGE, Outcome, failed
+from natsconnector.model.reply import reply_to
+from natsconnector.model.seams import IDeadLetters, IDelivery, ReplyNotSent, ReplyTooLarge
 
-# A dead letter is tried again while its message waits here; after that the message is left to a later delivery, so
-# that it does not hold a place of those that could be worked on.
-_BURY_AGAIN_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-_COME_AGAIN_S = 30.0
+# How often storing a dead letter is tried while its message stays unacknowledged here. Then the message goes back to
+# its stream, so that it frees its slot.
+_STORE_AGAIN_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+_LATER_S = 30.0
 # Only somebody who allows larger messages can help there.
-_COME_AGAIN_TOO_LARGE_S = 600.0
+_LATER_TOO_LARGE_S = 600.0
 
 
 class Settlement:
     """
-    Brings messages to their end.
+    Brings messages to their end: the one room that acknowledges. What it does with a message:
 
-    :param dead_letters: where those go that failed for good; None when there is no such place.
+    ========================  ==============================  ===========================================
+    outcome                   core NATS                       durable
+    ========================  ==============================  ===========================================
+    success                   reply                           reply, ack
+    another attempt           (tried again in memory)         nak with the delay
+    not finished here         reply (503)                     nak
+    failed for good           dead letter if any, reply       dead letter, then reply, term
+    the same, not stored      reply                           nak with a delay
+    a defect of our own       dead letter if any, reply       dead letter, then reply, term; without a place
+                                                              for dead letters nak with a delay, for ever
+    ========================  ==============================  ===========================================
+
+    :param dead_letters: where messages go that failed for good; None when there is no such place.
     """
 
-    def __init__(self, clock: Any, journal: Journal, dead_letters: IDeadLetters | None = None) -> None:
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, journal: Journal, dead_letters: IDeadLetters | None = None) -> None:
         self._clock = clock
         self._journal = journal
         self._dead_letters = dead_letters
-        self._place_fails = False
+        self._store_fails = False
 
     def settle(self, ending: Ending) -> Deferred[None] | None:
         """
         End a message as its outcome says.
 
-        :return: None when it has ended; otherwise what fires when it has. Cancelling that leaves a durable message to
-            a later delivery.
+        :return: None when the message has ended; otherwise a Deferred that fires when it has. Cancelling that leaves a
+            durable message to a later delivery.
         """
-        if self._dead_letters is None or ending.outcome.ok or ending.outcome.unfinished:
-            self._end(ending)
+        try:
+            if self._dead_letters is None or ending.outcome.ok or ending.outcome.unfinished:
+                self._end(ending)
+                return None
+        except Exception:
+            self._rescue(ending)
             return None
-        return Deferred.fromCoroutine(self._bury_and_end(self._dead_letters, ending))
+        return Deferred.fromCoroutine(self._store_and_end(self._dead_letters, ending))
 
-    def _end(self, ending: Ending, *, buried: bool = False) -> None:
+    def try_later(
+        self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float
+    ) -> None:
+        """Give a durable message back to its stream for another attempt: the stream outlives this process."""
+        self._journal.retrying(delivery, call, outcome, attempt, delay_s)
+        delivery.nak(delay_s)
+
+    def _rescue(self, ending: Ending) -> None:
+        """A defect of our own met the end of a message: a durable one is left to a later delivery."""
+        self._log.failure("a defect met the end of a message on {subject}", subject=ending.delivery.subject)
+        ending.delivery.nak(_LATER_S)
+
+    def _end(self, ending: Ending, stored: str | None = None) -> None:
         delivery, outcome = ending.delivery, ending.outcome
-        if outcome.unfinished and delivery.durable:
-            delivery.nak(outcome.retry_after_s or 0.0)
-            self._journal.left(ending)
+        if delivery.durable and (outcome.unfinished or (outcome.defect and stored is None)):
+            self._leave(ending, outcome.retry_after_s or (_LATER_S if outcome.defect else 0.0))
             return
         told = self._answer(ending)
         if outcome.ok:
@@ -64,10 +95,14 @@ class Settlement:
             delivery.nak(0.0)
         else:
             delivery.term(outcome.error(ending.call) or "")
-            if delivery.durable and not buried:
+            if delivery.durable and stored is None:
                 self._journal.lost(ending)
                 return
-        self._journal.settled(told)
+        self._journal.ended(told, stored)
+
+    def _leave(self, ending: Ending, delay_s: float) -> None:
+        ending.delivery.nak(delay_s)
+        self._journal.left(ending)
 
     def _answer(self, ending: Ending) -> Ending:
         """Tell whoever asked; returns the ending as it was told."""
@@ -75,51 +110,52 @@ class Settlement:
         if delivery.wants_answer:
             try:
                 try:
-                    delivery.answer(*answer(ending.outcome, call))
+                    delivery.answer(reply_to(ending.outcome, call))
                 except ReplyTooLarge as e:
                     ending = replace(ending, outcome=failed(TOO_LARGE, str(e), final=True))
-                    delivery.answer(*answer(ending.outcome, call))
+                    delivery.answer(reply_to(ending.outcome, call))
             except ReplyNotSent as e:
-                self._journal.answer_lost(delivery.subject, str(e))
+                self._journal.reply_lost(delivery.subject, str(e))
         return ending
 
-    async def _bury_and_end(self, place: IDeadLetters, ending: Ending) -> None:
-        durable = ending.delivery.durable
+    async def _store_and_end(self, place: IDeadLetters, ending: Ending) -> None:
         try:
-            come_again_s = await self._bury(place, ending)
+            later_s = await self._store(place, ending)
+            if later_s is None or not ending.delivery.durable:
+                self._end(ending, place.description if later_s is None else None)
+            else:
+                self._leave(ending, later_s)
         except CancelledError:
-            come_again_s = 0.0
+            if ending.delivery.durable:
+                self._leave(ending, 0.0)
+            else:
+                self._end(ending)
         except Exception:
-            ending.delivery.nak(_COME_AGAIN_S)  # a defect of our own must not hold its place for ever
-            raise
-        if come_again_s is None or not durable:
-            self._end(ending, buried=come_again_s is None)
-        else:
-            ending.delivery.nak(come_again_s)
-            self._journal.left(ending)
+            self._rescue(ending)
 
-    async def _bury(self, place: IDeadLetters, ending: Ending) -> float | None:
-        """Put a message to the dead letters; None when it is there, otherwise how long to leave it in its stream."""
+    async def _store(self, place: IDeadLetters, ending: Ending) -> float | None:
+        """Store a dead letter; None when it is stored, otherwise how long to leave its message in the stream."""
         delivery = ending.delivery
         headers = _letter_headers(ending, delivery.headers)
-        waits = iter(_BURY_AGAIN_S if delivery.durable and not self._place_fails else ())
+        waits = iter(_STORE_AGAIN_S if delivery.durable and not self._store_fails else ())
         while True:
             try:
                 await place.publish(delivery.payload, headers)
-                self._place_fails = False
+                self._store_fails = False
+                self._journal.stored()
                 return None
             except ReplyTooLarge as e:
                 without = _letter_headers(ending, ())
                 if len(without) == len(headers):
-                    self._journal.dead_letter_failed(ending, str(e))
-                    return _COME_AGAIN_TOO_LARGE_S
+                    self._journal.not_stored(ending, str(e))
+                    return _LATER_TOO_LARGE_S
                 headers = without
             except ReplyNotSent as e:
-                self._journal.dead_letter_failed(ending, str(e))
+                self._journal.not_stored(ending, str(e))
                 wait_s = next(waits, None)
                 if wait_s is None:
-                    self._place_fails = True
-                    return _COME_AGAIN_S
+                    self._store_fails = True
+                    return _LATER_S
                 await deferLater(self._clock, wait_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -28,6 +29,7 @@ from natsconnector.model.seams import IGateway
 
 # What the gateway answers, behind a 500, to a call that its queue will never take.
 _PERMANENT_QUEUE_FAULTS = (b"Error queuing request: request body too large", b"Error queuing request: maximum payload")
+_PROBE_TIMEOUT_S = 5.0
 
 
 @implementer(IGateway)
@@ -85,6 +87,11 @@ class GatewayClient:
         )
         return exchange.addCallbacks(self._outcome, _without_response, callbackArgs=(call,), errbackArgs=(call,))
 
+    def probe(self) -> Deferred[bool]:
+        """Ask for ``/healthz``: any response at all shows that the gateway can be reached."""
+        asked: Deferred[Any] = self._http.exchange("GET", "/healthz", Headers(), None, _PROBE_TIMEOUT_S)
+        return asked.addCallbacks(lambda _: True, lambda _: False)
+
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
         return self._http.close()
@@ -130,7 +137,8 @@ def _without_response(failure: Failure, call: FunctionCall) -> Outcome:
         then = "answered; it may have been executed" if problem.sent else "was called"
         return unfinished(f"gave up before {call.function} {then}", not_executed=not problem.sent)
     if not problem.sent:
-        return failed(BAD_GATEWAY, f"the gateway is unreachable: {problem.reason}", not_executed=True)
+        reason = f"the gateway is unreachable: {problem.reason}"
+        return replace(failed(BAD_GATEWAY, reason, not_executed=True), gateway_down=True)
     if isinstance(problem, Late):
         return failed(TIMED_OUT, f"{call.function} {problem.reason}")
     reason = f"the connection broke before {call.function} had answered ({problem.reason}); it may have been executed"

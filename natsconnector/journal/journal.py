@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
+from natsconnector.journal.counts import OTHER, AnotherAttempt, Counts, FunctionNames
 from natsconnector.journal.repetitions import Repetitions
+from natsconnector.journal.report import Report
+from natsconnector.journal.words import about, counted, printed
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.outcome import Outcome
-
-_MOST_PRINTED_BYTES = 4096
+from natsconnector.model.seams import IDelivery
 
 
 class Journal:
     """
     Counts and tells what becomes of messages.
 
-    Failures are always told, since no answer may ever be seen by anybody; a failure that repeats itself is told once
-    and then counted. Payloads are told only when asked for.
+    Failures are always told, since a reply may never be seen by anybody; a failure that repeats itself is told once and
+    then counted. Payloads are told only when asked for. Every line has a field ``event`` that names it.
 
-    :param print_response: tell every answer; :param print_response_body: with its body.
+    :param print_response: tell every response; :param print_response_body: with its body.
     :param print_request_body: tell every call with its body.
+    :param debug: tell successes too, at that level.
     """
 
     _log = Logger()
@@ -36,133 +39,262 @@ class Journal:
         print_response: bool = False,
         print_response_body: bool = False,
         print_request_body: bool = False,
+        debug: bool = False,
     ) -> None:
-        self._repetitions = Repetitions(clock, self._say_more)
+        self._clock = clock
+        self._repetitions = Repetitions(clock)
         self._print_response = print_response or print_response_body
         self._print_response_body = print_response_body
         self._print_request_body = print_request_body
-        self._shed_in_episode = 0
-        self.received = 0
-        self.succeeded = 0
-        self.failed: Counter[int] = Counter()
-        """Messages that ended in a failure, by status."""
-        self.retries = 0
-        self.answers_lost = 0
+        self._tells_successes = self._print_response or debug
+        self._waiting = AnotherAttempt()
+        self._names = FunctionNames()
+        self._shed_before = 0
+        self._is_overloaded = False
+        self.counts = Counts()
+        self.report = Report(clock, self.counts, self._waiting, self._tell)
+
+    # What happens to a message
+
+    def received(self, delivery: IDelivery) -> None:
+        """A message was delivered."""
+        if delivery.attempt == 1:
+            self.counts.received += 1
+        else:
+            self.counts.redelivered += 1
+        self.report.begin()
 
     def calling(self, call: FunctionCall) -> None:
         """A call is about to be made."""
         if self._print_request_body:
-            self._log.info(
-                "calling {function} with {size} bytes: {body} [call {call_id}]",
-                function=call.function, size=len(call.body), body=_printed(call.body), call_id=call.call_id,
+            self._tell(
+                LogLevel.info, "calling", "calling {function} with {size} bytes: {body} [call {call_id}]",
+                function=call.function, size=len(call.body), body=printed(call.body), call_id=call.call_id,
             )  # fmt: skip
 
-    def retrying(self, call: FunctionCall | None, outcome: Outcome, attempt: int, delay_s: float) -> None:
+    def retrying(self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float) -> None:
         """An attempt failed, another one follows."""
-        self.retries += 1
-        self._log.debug(
-            "attempt {attempt} failed, next in {delay_s:.1f} s: {error} [call {call_id}]",
-            attempt=attempt, delay_s=delay_s, error=outcome.error(call), call_id=call and call.call_id,
-        )  # fmt: skip
-
-    def settled(self, ending: Ending) -> None:
-        """A message reached its end."""
-        error = ending.outcome.error(ending.call)
-        about = _about(ending)
-        if error is None:
-            self.succeeded += 1
-            self._tell_answer(ending.outcome, about)
+        self.counts.retries += 1
+        now_s = self._clock.seconds()
+        self._waiting.waits(call.call_id, now_s, delay_s)
+        if not delivery.durable:  # its end is near, and will be told
             return
-        self.failed[ending.outcome.status] += 1
-        if ending.call is None:
-            if self._repetitions.is_first(f"messages on {ending.delivery.subject} refused"):
-                self._log.warn("refused a message on {subject}: {error}", error=error, **about)
-        elif self._repetitions.is_first(f"calls of {ending.call.function} failed with {ending.outcome.status}"):
-            self._log.warn(
-                "failed for a message on {subject} after {attempts} attempt(s): {error} [call {call_id}]",
-                error=error, **about,
+        function = self._name(call, outcome)
+
+        def say_more(count: int, window_s: float) -> None:
+            waiting, oldest_s = self._waiting.count_and_oldest_s(self._clock.seconds())
+            self._tell(
+                LogLevel.warn, "attempts_failed",
+                "{count} more attempts to call {function} failed with {status} within {window_s:g} s;"
+                " {waiting} messages wait for another attempt, the oldest for {oldest_s:.0f} s",
+                count=count, function=function, status=outcome.status, window_s=window_s, waiting=waiting,
+                oldest_s=round(oldest_s, 3),
             )  # fmt: skip
-        if self._print_response and ending.outcome.failure is None:
-            self._tell_answer(ending.outcome, about)
+
+        if self._repetitions.is_first(("attempt", function, outcome.status), say_more):
+            self._tell(
+                LogLevel.warn, "attempt_failed",
+                "attempt {attempt} for a message on {subject} failed, the next in {delay_s:.1f} s: {error}"
+                " [call {call_id}]",
+                attempt=attempt, subject=delivery.subject, delay_s=round(delay_s, 3), error=outcome.error(call),
+                function=call.function, status=outcome.status, call_id=call.call_id,
+            )  # fmt: skip
+
+    def ended(self, ending: Ending, stored: str | None = None) -> None:
+        """
+        A message reached its end.
+
+        :param stored: where its dead letter is, if there is one.
+        """
+        call, outcome = ending.call, ending.outcome
+        if call is not None:
+            self._waiting.ended(call.call_id)
+        error = outcome.error(call)
+        if error is None:
+            self.counts.succeeded += 1
+            if call is not None:
+                self._names.learn(call.function, is_proven=True)
+            if self._tells_successes:
+                self._tell_response(ending)
+            return
+        self.counts.failed[outcome.status] += 1
+        if call is None:
+            self._refused(ending, error, stored)
+        else:
+            self._failed(ending, call, error, stored)
+        if self._print_response and outcome.failure is None:
+            self._tell_response(ending)
+
+    def _refused(self, ending: Ending, error: str, stored: str | None) -> None:
+        subject, status = ending.delivery.subject, ending.outcome.status
+
+        def say_more(count: int, window_s: float) -> None:
+            self._tell(
+                LogLevel.warn, "messages_refused",
+                "{count} more messages on {subject} were refused with {status} within {window_s:g} s",
+                count=count, subject=subject, status=status, window_s=window_s,
+            )  # fmt: skip
+
+        if self._repetitions.is_first(("refused", subject, status), say_more, self._more_of_other_kinds):
+            text = "refused a message on {subject} with {status}: {error}" + ("" if stored is None else "; {stored}")
+            self._tell(LogLevel.warn, "message_refused", text, error=error, stored=stored, **about(ending))
+
+    def _failed(self, ending: Ending, call: FunctionCall, error: str, stored: str | None) -> None:
+        outcome = ending.outcome
+        function = self._name(call, outcome)
+        self.counts.failed_calls[function, outcome.status] += 1
+
+        def say_more(count: int, window_s: float) -> None:
+            self._tell(
+                LogLevel.warn, "calls_failed",
+                "{count} more calls of {function} failed with {status} within {window_s:g} s",
+                count=count, function=function, status=outcome.status, window_s=window_s,
+            )  # fmt: skip
+
+        if self._repetitions.is_first(("failed", function, outcome.status), say_more, self._more_of_other_kinds):
+            tries = " after {tries}" if ending.attempts else ""
+            text = (
+                "call of {function} failed for a message on {subject}"
+                + tries
+                + ": {error}"
+                + ("" if stored is None else "; {stored}")
+            )
+            self._tell(
+                LogLevel.warn, "call_failed", text + " [call {call_id}]", error=error, stored=stored,
+                tries=counted(ending.attempts, "attempt"), **about(ending),
+            )  # fmt: skip
+
+    def nobody_wants(self, subject: str) -> None:
+        """A durable message came on a topic that no function wants at the moment."""
+        text = "no function is annotated with the topic {subject}: its messages stay in the stream for a while"
+        self._repeated(LogLevel.warn, "topic_without_function", ("nobody", subject), text, subject=subject)
 
     def lost(self, ending: Ending) -> None:
         """A durable message is given up, and there is no place for dead letters: its name is all that is left of it."""
-        self.failed[ending.outcome.status] += 1
-        self._log.error(
-            "gave up message {identity} on {subject} after {attempts} attempt(s), with no --dead-letter to keep it:"
-            " {error} [call {call_id}]",
-            error=ending.outcome.error(ending.call), **_about(ending),
+        self.counts.failed[ending.outcome.status] += 1
+        self.counts.given_up += 1
+        if ending.call is not None:
+            self._waiting.ended(ending.call.call_id)
+        self._tell(
+            LogLevel.error, "message_given_up",
+            "gave up message {identity} on {subject} after {tries}, with no --dead-letter to keep it: {error}"
+            + ("" if ending.call is None else " [call {call_id}]"),
+            error=ending.outcome.error(ending.call), tries=counted(ending.attempts, "attempt"), **about(ending),
         )  # fmt: skip
 
     def left(self, ending: Ending) -> None:
         """A durable message is left to a later delivery."""
-        self._log.debug("left message {identity} to a later delivery", **_about(ending))
+        self._tell(LogLevel.debug, "message_left", "left message {identity} to a later delivery", **about(ending))
 
-    def dead_letter_failed(self, ending: Ending, reason: str) -> None:
+    def stored(self) -> None:
+        """A dead letter is safe."""
+        self.counts.dead_letters += 1
+
+    def not_stored(self, ending: Ending, reason: str) -> None:
         """A message could not be put to the dead letters."""
-        if self._repetitions.is_first("dead letters could not be published"):
-            self._log.error(
-                "could not publish the dead letter of a message on {subject}: {reason} [call {call_id}]",
-                reason=reason, **_about(ending),
-            )  # fmt: skip
+        self.counts.dead_letters_failed += 1
+        text = "could not store the dead letter of a message on {subject}, the message stays where it is: {reason}"
+        self._repeated(LogLevel.error, "dead_letter_not_stored", "dead letter", text, reason=reason, **about(ending))
 
-    def _tell_answer(self, outcome: Outcome, about: dict[str, object]) -> None:
-        tell = self._log.info if self._print_response else self._log.debug
-        body = f": {_printed(outcome.body)}" if self._print_response_body else ""
-        tell(
-            "{function} answered {status} with {size} bytes after {elapsed_s:.3f} s{body} [call {call_id}]",
-            size=len(outcome.body), body=body, **about,
+    def reply_lost(self, subject: str, reason: str) -> None:
+        """Somebody waits for a reply that could not be sent."""
+        self.counts.replies_lost += 1
+        text = "could not send the reply to a message on {subject}: {reason}"
+        self._repeated(LogLevel.warn, "reply_lost", "reply", text, subject=subject, reason=reason)
+
+    # What happens to the connector
+
+    def shed(self, pending: int, pending_bytes: int, oldest_s: float, busiest: tuple[str, int] | None) -> None:
+        """
+        A message found the backlog full.
+
+        :param oldest_s: how long the call that waits longest has waited; ``busiest``: the function with the most calls
+            in flight, and how many.
+        """
+        self.counts.shed += 1
+        if self._is_overloaded:
+            return
+        self._is_overloaded, self._shed_before = True, self.counts.shed - 1
+        function, slots = busiest or ("no function", 0)
+        self._tell(
+            LogLevel.warn, "overloaded",
+            "overloaded: {pending} messages with {pending_bytes} bytes wait for a call, the oldest for"
+            " {oldest_s:.1f} s, while {function} holds {slots} slots; what the backlog does not hold is answered 503."
+            " More slots:"
+            " --max-inflight; fewer for one function: --max-inflight-per-function",
+            pending=pending, pending_bytes=pending_bytes, oldest_s=round(oldest_s, 3), function=function, slots=slots,
         )  # fmt: skip
-
-    def answer_lost(self, subject: str, reason: str) -> None:
-        """Somebody waits for an answer that could not be sent."""
-        self.answers_lost += 1
-        if self._repetitions.is_first("answers could not be sent"):
-            self._log.warn(
-                "could not send the answer to a message on {subject}: {reason}", subject=subject, reason=reason
-            )
-
-    def shed(self, pending: int, pending_bytes: int) -> None:
-        """A message found the backlog full."""
-        self._shed_in_episode += 1
-        if self._shed_in_episode == 1:
-            self._log.warn(
-                "overloaded: {pending} messages with {pending_bytes} bytes wait for a call,"
-                " what is more than the backlog holds is answered 503",
-                pending=pending, pending_bytes=pending_bytes,
-            )  # fmt: skip
 
     def relieved(self) -> None:
         """The backlog is half empty: an episode of overload is over."""
-        if self._shed_in_episode:
-            self._log.info("no longer overloaded: {shed} messages were answered 503", shed=self._shed_in_episode)
-            self._shed_in_episode = 0
+        if self._is_overloaded:
+            self._is_overloaded = False
+            self._tell(
+                LogLevel.info, "relieved", "no longer overloaded: {shed} messages were answered 503",
+                shed=self.counts.shed - self._shed_before,
+            )  # fmt: skip
+
+    def gateway_away(self, reason: str) -> None:
+        """The gateway does not answer."""
+        self.counts.gateway_outages += 1
+        self._tell(
+            LogLevel.warn, "gateway_away", "gateway away: {reason}; calls wait for it, and use up no attempts",
+            reason=reason,
+        )  # fmt: skip
+
+    def gateway_back(self, away_s: float, calls: int) -> None:
+        """The gateway answers again. :param calls: how many had met its absence."""
+        self._tell(
+            LogLevel.info, "gateway_back",
+            "gateway back after {away_s:.1f} s; {calls} calls had found it away, what waited goes now",
+            away_s=round(away_s, 3), calls=calls,
+        )  # fmt: skip
 
     def finish(self) -> None:
         """Tell what is counted so far, for the last time."""
         self._repetitions.finish()
-        self._log.info(
-            "{received} messages received; calls: {succeeded} succeeded, {failed} failed, {retries} retries",
-            received=self.received, succeeded=self.succeeded, failed=self.failed.total(), retries=self.retries,
+        self.report.stop()
+        counts = self.counts
+        self._tell(
+            LogLevel.info, "finished",
+            "{received} messages received; calls: {succeeded} succeeded, {failed} failed, {retries} tried again",
+            received=counts.received, succeeded=counts.succeeded, failed=counts.failed.total(), retries=counts.retries,
         )  # fmt: skip
 
-    def _say_more(self, kind: Hashable, again: int) -> None:
-        self._log.warn("{again} more {kind}", again=again, kind="failures of other kinds" if kind is None else kind)
+    # Inside
 
+    def _name(self, call: FunctionCall, outcome: Outcome) -> str:
+        """The name under which a failed call is told: functions that are not there share one."""
+        if outcome.status == 404 or outcome.not_deployed:
+            name = self._names.name(call.function)
+            return "functions that are not deployed" if name == OTHER else name
+        self._names.learn(call.function, is_proven=outcome.failure is None)
+        return self._names.name(call.function)
 
-def _about(ending: Ending) -> dict[str, object]:
-    """The fields that every line about an end has."""
-    return {
-        "subject": ending.delivery.subject,
-        "identity": ending.delivery.identity,
-        "function": ending.call and ending.call.function,
-        "call_id": ending.call and ending.call.call_id,
-        "status": ending.outcome.status,
-        "attempts": ending.attempts,
-        "elapsed_s": ending.elapsed_s,
-    }
+    def _tell_response(self, ending: Ending) -> None:
+        text = "{function} answered {status} with {size} bytes after {elapsed_s:.3f} s"
+        fields = about(ending)
+        if self._print_response_body:
+            text += ": {body}"
+            fields["body"] = printed(ending.outcome.body)
+        level = LogLevel.info if self._print_response else LogLevel.debug
+        self._tell(level, "response", text + " [call {call_id}]", size=len(ending.outcome.body), **fields)
 
+    def _repeated(self, level: Any, event: str, kind: Hashable, text: str, **fields: object) -> None:
+        """Tell the first of a kind, and how often it came again."""
 
-def _printed(body: bytes) -> str:
-    text = body[:_MOST_PRINTED_BYTES].decode("utf-8", "replace")
-    return text if len(body) <= _MOST_PRINTED_BYTES else f"{text}... (cut)"
+        def say_more(count: int, window_s: float) -> None:
+            more = "{count} more times within {window_s:g} s: "
+            self._tell(level, event + "_again", more + text, count=count, window_s=window_s, **fields)
+
+        if self._repetitions.is_first(kind, say_more, self._more_of_other_kinds):
+            self._tell(level, event, text, **fields)
+
+    def _more_of_other_kinds(self, count: int, window_s: float) -> None:
+        self._tell(
+            LogLevel.warn, "other_failures", "{count} more failures of other kinds within {window_s:g} s",
+            count=count, window_s=window_s,
+        )  # fmt: skip
+
+    def _tell(self, level: Any, event: str, text: str, **fields: object) -> None:
+        self._log.emit(level, text, event=event, **{name: value for name, value in fields.items() if value is not None})

@@ -22,18 +22,18 @@ class CoreDelivery(MessageDelivery):
     durable = False
     attempt = 1
     most_attempts: int | None = None
-    shared = False
+    comes_again = False
     identity: str | None = None
     published_at_s: float | None = None
 
     @property
     def reply_subject(self) -> str | None:
-        # Subjects that begin so are the server's own: that of an ack would take the answer for one, others would have
-        # us do with our rights what a publisher may not.
+        # We never reply to a $ subject, which belongs to the server: a reply to $JS.ACK would acknowledge a message,
+        # and a publisher could use our permissions to call $JS.API.
         reply = self._msg.reply
         return None if reply is not None and reply.startswith("$") else reply
 
-    def park(self, parked: bool) -> None:
+    def hold_back(self, held_back: bool) -> None:
         pass
 
     def ack(self) -> None:
@@ -68,7 +68,7 @@ class CoreSource:
     def description(self) -> str:
         return f"subjects {', '.join(self._subjects) or 'none yet'} in queue group {self._queue_group}"
 
-    def take(self, deliver: Callable[[IDelivery], None]) -> None:
+    def start(self, deliver: Callable[[IDelivery], None]) -> None:
         self._deliver = deliver
         self.listen_on(self._subjects)
 
@@ -102,7 +102,10 @@ class CoreSource:
             except NatsError:
                 continue
 
-    def stop_taking(self) -> Deferred[None]:
+    def hold(self, held: bool) -> None:
+        pass  # what we do not read is lost: the backlog takes what it can
+
+    def stop(self) -> Deferred[None]:
         self._stopped = True
         return Deferred.fromCoroutine(self._drain(list(self._subscriptions.values())))
 

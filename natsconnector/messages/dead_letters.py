@@ -17,6 +17,7 @@ class CoreDeadLetters:
     """Dead letters on core NATS: whoever listens then gets them."""
 
     def __init__(self, client: NatsClient, subject: str) -> None:
+        self.description = f"its dead letter was published on {subject}"
         self._client = client
         self._subject = subject
 
@@ -33,6 +34,7 @@ class StoredDeadLetters:
     """Dead letters in a stream: each is safe when its publishing succeeds."""
 
     def __init__(self, jetstream: JetStream, subject: str) -> None:
+        self.description = f"its dead letter is stored, on {subject}"
         self._jetstream = jetstream
         self._subject = subject
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 Header = tuple[str, str]
 
@@ -44,15 +44,16 @@ def forwarded(headers: Iterable[Header]) -> tuple[Header, ...]:
     return tuple((name, value) for name, value in headers if _travels(name, _NOT_FORWARDED) and is_header_value(value))
 
 
-def returned(headers: Iterable[Header]) -> list[Header]:
-    """Those headers of an HTTP answer that come back on the reply."""
-    headers = list(headers)
+def returned(headers: Sequence[Header]) -> tuple[Header, ...]:
+    """Those headers of an HTTP response that come back on the reply."""
+    if not headers:
+        return ()
     # RFC 9110, 7.6.1: what this header names is for the connection too.
     named = {
         part.strip().lower() for name, value in headers if name.lower() == "connection" for part in value.split(",")
     }
     stays = _NOT_RETURNED | named
-    return [(name, value) for name, value in headers if _travels(name, stays) and is_header_value(value)]
+    return tuple((name, value) for name, value in headers if _travels(name, stays) and is_header_value(value))
 
 
 def _travels(name: str, stays: frozenset[str]) -> bool:

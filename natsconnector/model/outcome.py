@@ -1,4 +1,4 @@
-"""What became of a call, whether it is tried again, and how it is answered. Pure."""
+"""What became of an attempt to call a function. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 
-MALFORMED = 400
-FORBIDDEN = 403
 TOO_LARGE = 413
 BAD_GATEWAY = 502
 OVERLOADED = 503
@@ -18,17 +16,17 @@ TIMED_OUT = 504
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    The end of one attempt: an HTTP answer, or the reason why there is none.
+    The end of one attempt: an HTTP response, or the reason why there is none.
 
-    Use :func:`failed` for one without an answer.
+    Use :func:`failed` for one without a response.
     """
 
     status: int
-    """The answer's HTTP status; without an answer, the status that names the fault best."""
+    """The response's HTTP status; without a response, the status that names the fault best."""
     body: bytes = b""
     headers: tuple[Header, ...] = ()
     failure: str | None = None
-    """Why there is no answer, in one sentence; None when there is one."""
+    """Why there is no response, in one sentence; None when there is one."""
     not_executed: bool = False
     """The function surely did not run: trying again cannot run it twice."""
     final: bool = False
@@ -36,7 +34,13 @@ class Outcome:
     unfinished: bool = False
     """This connector did not get to it, or did not wait for its end: a durable message is left to a later delivery."""
     retry_after_s: float | None = None
-    """How long the answer asks to wait, from its ``Retry-After``."""
+    """How long the response asks to wait, from its ``Retry-After``."""
+    gateway_down: bool = False
+    """The gateway cannot be reached, or what is behind it is away: no fault of the call."""
+    not_deployed: bool = False
+    """The gateway does not know the function."""
+    defect: bool = False
+    """A defect of this connector met the call: no fault of the message."""
 
     @property
     def ok(self) -> bool:
@@ -57,8 +61,13 @@ class Outcome:
 
 
 def failed(status: int, reason: str, *, not_executed: bool = False, final: bool = False) -> Outcome:
-    """The outcome of an attempt that got no HTTP answer."""
+    """The outcome of an attempt that got no HTTP response."""
     return Outcome(status, failure=reason, not_executed=not_executed, final=final)
+
+
+def defective() -> Outcome:
+    """The outcome of a message that met a defect of this connector, which has been logged."""
+    return Outcome(500, failure="the connector met a defect of its own", defect=True)
 
 
 def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from natsconnector.model.call import CALL_ID, FunctionCall
+from dataclasses import dataclass
+
+from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header, returned
 from natsconnector.model.outcome import Outcome
 
 
-def answer(outcome: Outcome, call: FunctionCall | None) -> tuple[bytes, list[Header]]:
-    """
-    The reply that tells ``outcome``: payload and headers; ``call`` is None when the message was none.
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a message; :mod:`natsconnector.messages` puts it into the form it has on NATS."""
 
-    A failure has ``Nats-Service-Error-Code`` and ``Nats-Service-Error`` (ADR-32), so that NATS's own tools show it.
-    """
-    headers: list[Header] = []
-    if outcome.failure is None:
-        headers.append(("X-Function-Status", str(outcome.status)))
-        headers += returned(outcome.headers)
-    if call is not None:
-        headers.append((CALL_ID, call.call_id))
-    error = outcome.error(call)
-    if error is not None:
-        headers += [("Nats-Service-Error-Code", str(outcome.status)), ("Nats-Service-Error", error)]
+    status: int
+    """The HTTP status of the response; without a response, the status that names the fault best."""
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+    """Those of the response that go along."""
+    error: str | None = None
+    """What went wrong, in one sentence; None when nothing did."""
+    call_id: str | None = None
+    is_response: bool = False
+    """Whether status, headers and body are those of an HTTP response: the function's, or the gateway's."""
+
+
+def reply_to(outcome: Outcome, call: FunctionCall | None) -> Reply:
+    """The reply that tells ``outcome``; ``call`` is None when the message was none."""
+    error, call_id = outcome.error(call), None if call is None else call.call_id
     if outcome.failure is not None:
-        return outcome.failure.encode("utf-8", "replace"), [("Content-Type", "text/plain"), *headers]
-    return outcome.body, headers
+        reason = outcome.failure.encode("utf-8", "replace")
+        return Reply(outcome.status, reason, (("Content-Type", "text/plain"),), error, call_id)
+    return Reply(outcome.status, outcome.body, returned(outcome.headers), error, call_id, is_response=True)

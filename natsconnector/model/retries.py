@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from natsconnector.model.outcome import Outcome
 
 
+def doubled_s(first_s: float, most_s: float, times: int) -> float:
+    """``first_s``, doubled so many times, but never more than ``most_s``."""
+    # The exponent is bounded because a float is not: 2.0 ** 1024 raises.
+    return min(first_s * 2.0 ** min(times, 64), most_s)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """
@@ -38,10 +44,14 @@ class RetryPolicy:
             return None
         if outcome.retry_after_s is not None:
             return min(max(outcome.retry_after_s, self.wait_s), self.max_wait_s)
-        # The exponent is bounded because a float is not: 2.0 ** 1024 raises.
-        delay = min(self.wait_s * 2.0 ** min(attempt - 1, 64), self.max_wait_s)
+        delay = doubled_s(self.wait_s, self.max_wait_s, attempt - 1)
         if self.backoff == "full":
             return delay * random()
         if self.backoff == "equal":
             return delay / 2 + delay / 2 * random()
         return delay
+
+    @property
+    def patience_s(self) -> float:
+        """All its waits together, without jitter: how long a requester is to wait for the end of an outage."""
+        return sum(doubled_s(self.wait_s, self.max_wait_s, times) for times in range(min(self.attempts - 1, 1000)))

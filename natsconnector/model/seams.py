@@ -10,6 +10,7 @@ from zope.interface import Attribute, Interface
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import Outcome
+from natsconnector.model.reply import Reply
 
 
 class IDelivery(Interface):
@@ -17,6 +18,7 @@ class IDelivery(Interface):
 
     subject: str = Attribute("the concrete subject the message was published to")
     payload: bytes = Attribute("the message's payload")
+    size_bytes: int = Attribute("of payload and headers")
     headers: Iterable[Header] = Attribute("the message's headers, in order")
     header_error: str | None = Attribute("what is wrong with the header block; None when it is well-formed")
     wants_answer: bool = Attribute("whether anybody asked for the outcome")
@@ -27,16 +29,21 @@ class IDelivery(Interface):
     most_attempts: int | None = Attribute(
         "after how many deliveries it comes no more; None when there is no such limit"
     )
-    shared: bool = Attribute("whether it is one function's part of a message for several, whose retries are made here")
+    comes_again: bool = Attribute(
+        "whether a nak brings it again by itself; a part of a message for several functions is durable, but does not"
+    )
     identity: str | None = Attribute(
         "what names the message wherever and however often it is delivered, if anything does"
     )
     published_at_s: float | None = Attribute("when it was stored, in seconds since 1970; None when it never was")
 
-    def park(parked: bool) -> None:
-        """Its call waits for others of the same function, and needs no slot; or no longer does."""
+    def hold_back(held_back: bool) -> None:
+        """
+        Called with True while the function's own limit holds the call back, and with False when it no longer does. A
+        source may fetch another message meanwhile.
+        """
 
-    def answer(payload: bytes, headers: list[Header]) -> None:
+    def answer(reply: Reply) -> None:
         """
         Publish the outcome to whoever asked for it; does nothing when nobody did.
 
@@ -44,13 +51,16 @@ class IDelivery(Interface):
         """
 
     def ack() -> None:
-        """It is done. Every delivery ends with one of this and the following two; they do nothing unless durable."""
+        """
+        The message is done. Every delivery ends with one of ``ack``, ``nak`` and ``term``, which do nothing unless it
+        is durable.
+        """
 
     def nak(delay_s: float) -> None:
-        """Deliver it again after a while, here or elsewhere."""
+        """Deliver the message again after a while, here or elsewhere."""
 
     def term(reason: str) -> None:
-        """It is given up: never deliver it again."""
+        """The message is given up: never deliver it again."""
 
 
 class ISource(Interface):
@@ -58,18 +68,27 @@ class ISource(Interface):
 
     description: str = Attribute("what it listens on, for the log")
 
-    def take(deliver: Callable[[IDelivery], None]) -> None:
+    def start(deliver: Callable[[IDelivery], None]) -> None:
         """Hand every message that arrives to ``deliver``, from now on and over reconnects."""
 
     def when_ready() -> Deferred[None]:
         """Fires when messages can come in; at once if they can already."""
 
-    def stop_taking() -> Deferred[None]:
+    def hold(held: bool) -> None:
+        """
+        Called with True while no call can be made, so that a source that can wait fetches nothing, and with False when
+        calls can be made again.
+        """
+
+    def stop() -> Deferred[None]:
         """Take no new message; fires when those already on the way have been delivered."""
 
 
 class IGateway(Interface):
     """An OpenFaaS gateway."""
+
+    def probe() -> Deferred[bool]:
+        """Ask the gateway for any response at all; fires with whether there was one. The Deferred never fails."""
 
     def call(call: FunctionCall) -> Deferred[Outcome]:
         """
@@ -86,6 +105,8 @@ class IGateway(Interface):
 class IDeadLetters(Interface):
     """Where messages go that can never succeed."""
 
+    description: str = Attribute("where that is, for the log")
+
     def publish(payload: bytes, headers: list[Header]) -> Deferred[None]:
         """
         Put a message there; fires when it is safe there, as far as the place can tell.
@@ -95,8 +116,8 @@ class IDeadLetters(Interface):
 
 
 class ReplyNotSent(Exception):
-    """Something could not be published; the text says why."""
+    """A reply, or a dead letter, could not be published; the text says why."""
 
 
 class ReplyTooLarge(ReplyNotSent):
-    """An answer is larger than what the NATS server accepts."""
+    """A reply, or a dead letter, is larger than what the NATS server accepts."""

@@ -1,9 +1,9 @@
-"""Deployed functions, and what their annotations say about how they want to be called. Pure."""
+"""What the annotations of a function say about how it is called. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from natsconnector.config import values
@@ -15,55 +15,59 @@ TOPIC = "topic"
 
 
 @dataclass(frozen=True, slots=True)
-class CallOptions:
-    """How a function is to be called, where that differs from the connector's settings."""
+class Terms:
+    """How a function is called: as the connector's settings say, except where its annotations say otherwise."""
 
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     asynchronous: bool | None = None
+    """None: as the message and the settings say."""
     timeout_s: float | None = None
+    """None: the gateway client's own."""
     max_inflight: int | None = None
+    """How many of its calls may be in flight; None: as many as there are slots."""
     content_type: str | None = None
-    retry_attempts: int | None = None
-    retry_codes: tuple[int, ...] | None = None
-    retry_wait_s: float | None = None
-    retry_max_wait_s: float | None = None
-
-    def retries(self, policy: RetryPolicy) -> RetryPolicy:
-        """``policy`` with what the function wants instead."""
-        wanted: dict[str, Any] = {
-            "attempts": self.retry_attempts,
-            "codes": None if self.retry_codes is None else frozenset(self.retry_codes),
-            "wait_s": self.retry_wait_s,
-            "max_wait_s": self.retry_max_wait_s,
-        }
-        given = {name: value for name, value in wanted.items() if value is not None}
-        return replace(policy, **given) if given else policy
+    """Of calls for topics, unless the message says otherwise."""
 
 
-# By annotation: the option's field, and how its value is read. Those of the second prefix are the commercial edition's.
-_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+# By annotation: the field of Terms, or of its RetryPolicy, and how its value is read. The second prefix is that of the
+# commercial edition.
+_TERMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "natsconnector.async": ("asynchronous", values.switch),
     "natsconnector.timeout": ("timeout_s", values.duration),
     "natsconnector.max-inflight": ("max_inflight", values.whole_number(1, 65536)),
     "natsconnector.content-type": ("content_type", values.content_type),
-    "com.openfaas.retry.attempts": ("retry_attempts", values.whole_number(1, 1000)),
-    "com.openfaas.retry.codes": ("retry_codes", values.list_of(values.status_code)),
-    "com.openfaas.retry.min_wait": ("retry_wait_s", values.duration),
-    "com.openfaas.retry.max_wait": ("retry_max_wait_s", values.duration),
 }
+_RETRIES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "com.openfaas.retry.attempts": ("attempts", values.whole_number(1, 1000)),
+    "com.openfaas.retry.codes": ("codes", lambda text: frozenset(values.list_of(values.status_code)(text))),
+    "com.openfaas.retry.min_wait": ("wait_s", values.duration),
+    "com.openfaas.retry.max_wait": ("max_wait_s", values.duration),
+}
+ANNOTATIONS = (TOPIC, *_TERMS, *_RETRIES)
+"""All annotations that mean something here."""
 
 
-def call_options(function: DeployedFunction) -> tuple[CallOptions, list[str]]:
-    """What a function's annotations ask for, and a sentence for each that cannot be understood and is ignored."""
-    options: dict[str, Any] = {}
-    faults = []
-    for annotation, (name, parse) in _OPTIONS.items():
+def terms_of(function: DeployedFunction, defaults: Terms) -> tuple[Terms, list[str]]:
+    """The terms of a function, and a sentence for each annotation that cannot be understood and is ignored."""
+    faults: list[str] = []
+    terms, retries = _read(function, _TERMS, faults), _read(function, _RETRIES, faults)
+    if retries:
+        terms["retries"] = replace(defaults.retries, **retries)
+    return replace(defaults, **terms) if terms else defaults, faults
+
+
+def _read(
+    function: DeployedFunction, table: dict[str, tuple[str, Callable[[str], Any]]], faults: list[str]
+) -> dict[str, Any]:
+    found = {}
+    for annotation, (name, parse) in table.items():
         text = function.annotations.get(annotation, "").strip()
         if text:
             try:
-                options[name] = parse(text)
+                found[name] = parse(text)
             except ValueError as e:
                 faults.append(f"function {function.full_name}: annotation {annotation}: {text!r} {e}; it is ignored")
-    return CallOptions(**options), faults
+    return found
 
 
 def topics_of(function: DeployedFunction, delimiter: str) -> tuple[list[str], list[str]]:

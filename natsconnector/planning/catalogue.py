@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.subjects import SubjectMap, overlaps
-from natsconnector.planning.annotations import CallOptions, call_options, topics_of
+from natsconnector.planning.annotations import Terms, terms_of, topics_of
 
-Subscriber = tuple[str, CallOptions]
+Subscriber = tuple[str, Terms]
 
 
 class Catalogue:
@@ -25,6 +25,7 @@ class Catalogue:
     :param list_functions: asks the gateway; whatever it fails with is a text for the log.
     :param interval_s: from one refresh to the next.
     :param delimiter: splits the annotation ``topic``.
+    :param terms: how a function is called that says nothing about it.
     :param close: closes what ``list_functions`` keeps open.
     """
 
@@ -37,16 +38,18 @@ class Catalogue:
         *,
         interval_s: float = 5.0,
         delimiter: str = ",",
+        terms: Terms | None = None,
         close: Callable[[], Deferred[None]] = lambda: succeed(None),
     ) -> None:
         self._clock = clock
         self._list_functions = list_functions
         self._interval_s = interval_s
         self._delimiter = delimiter
+        self._default_terms = terms or Terms()
         self._close = close
         self._functions: list[DeployedFunction] = []
         self._subscribers: SubjectMap[Subscriber] = SubjectMap()
-        self._options: dict[str, CallOptions] = {}
+        self._terms: dict[str, Terms] = {}
         self._full_names: dict[str, str | None] = {}
         self._faults: list[str] = []
         self._fault: str | None = None
@@ -85,9 +88,9 @@ class Catalogue:
         """
         return self._full_names.get(function) or function
 
-    def options(self, function: str) -> CallOptions:
-        """How a function wants to be called; nothing special for one that is not known."""
-        return self._options.get(self.full_name(function), _NOTHING_SPECIAL)
+    def terms(self, full_name: str) -> Terms:
+        """How a function is called; as by default if it is not known."""
+        return self._terms.get(full_name, self._default_terms)
 
     def topics_besides(self, others: Iterable[str], never: Sequence[str]) -> list[str]:
         """``others`` and all topics of functions, but none that overlaps with one of ``never``; that is said once."""
@@ -127,23 +130,23 @@ class Catalogue:
             return
         self._functions = functions
         subscribers: SubjectMap[Subscriber] = SubjectMap()
-        all_options: dict[str, CallOptions] = {}
+        all_terms: dict[str, Terms] = {}
         full_names: dict[str, str | None] = {}
         topics: dict[str, None] = {}
         faults: list[str] = []
         for function in functions:
-            options, misread = call_options(function)
+            terms, misread = terms_of(function, self._default_terms)
             wanted, no_topics = topics_of(function, self._delimiter)
             faults += misread + no_topics
-            all_options[function.full_name] = options
+            all_terms[function.full_name] = terms
             full_names[function.name] = None if function.name in full_names else function.full_name
             for topic in wanted:
-                subscribers.add(topic, (function.full_name, options))
+                subscribers.add(topic, (function.full_name, terms))
                 topics[topic] = None
         for fault in faults:
             if fault not in self._faults:
                 self._log.warn("{fault}", fault=fault)
-        self._subscribers, self._options, self._full_names = subscribers, all_options, full_names
+        self._subscribers, self._terms, self._full_names = subscribers, all_terms, full_names
         self.topics, self._faults = tuple(topics), faults
         self.is_known = True
         self._log.info("functions: {count}, topics: {topics}", count=len(functions), topics=", ".join(topics) or "none")
@@ -152,6 +155,3 @@ class Catalogue:
                 callback()
             except Exception:  # the next refresh has to come all the same
                 self._log.failure("a defect met a new list of functions")
-
-
-_NOTHING_SPECIAL = CallOptions()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
 from natsconnector.model.seams import IDelivery
 from natsconnector.model.subjects import covers
-from natsconnector.planning.annotations import CallOptions
-from natsconnector.planning.calls import envelope_call, publishers_call_id, topic_call
+from natsconnector.planning.annotations import Terms
+from natsconnector.planning.calls import TopicMessage, publishers_call_id
 from natsconnector.planning.catalogue import Catalogue
+from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
 
 NO_FUNCTION = 404
@@ -20,11 +21,11 @@ NO_FUNCTION = 404
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """A call to be made, and how its function wants to be called."""
+    """A call to be made, and how its function is called."""
 
     call: FunctionCall
-    options: CallOptions
-    counted_as: str
+    terms: Terms
+    function: str
     """The function's full name, by which its calls in flight are counted."""
 
 
@@ -34,8 +35,8 @@ class Planner:
 
     :param envelope_subjects: where envelopes arrive.
     :param catalogue: the functions there are; None when only envelopes arrive and nothing is known of functions.
+    :param terms: those of functions that no list names.
     :param queued: calls for topics are asynchronous unless the function says otherwise.
-    :param content_type: of calls for topics, unless function or message say otherwise.
     """
 
     def __init__(
@@ -44,76 +45,74 @@ class Planner:
         envelope_subjects: Sequence[str] = (">",),
         catalogue: Catalogue | None = None,
         *,
+        terms: Terms | None = None,
         queued: bool = False,
-        content_type: str | None = None,
-        max_inflight_per_function: int | None = None,
     ) -> None:
         self._permissions = permissions
-        self._envelope_subjects = tuple(envelope_subjects)
+        self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
+        self._patterns = tuple(subject for subject in envelope_subjects if subject not in self._plain_subjects)
         self._catalogue = catalogue
+        self._terms = terms or Terms()
         self._queued = queued
-        self._content_type = content_type
-        self._max_inflight = max_inflight_per_function
 
-    def is_ready_for(self, delivery: IDelivery) -> bool:
-        """Whether it is known what a message asks for; for a topic that takes a first list of functions."""
-        return self._is_envelope(delivery) or self._catalogue is None or self._catalogue.is_known
-
-    def plan(self, delivery: IDelivery) -> list[PlannedCall]:
+    def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
         """
-        The calls that a message asks for, at least one.
+        The calls that a message asks for; None as long as that is not known, since there is no list of functions yet.
 
-        :raises Refused: none is to be made; the reason says why.
+        :raises Refused: it asks for none, or for one that is not allowed.
         """
         if delivery.header_error is not None:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
         own_id = publishers_call_id(delivery.headers)
-        planned = [self._envelope(delivery)] if self._is_envelope(delivery) else self._topic(delivery)
-        return [self._completed(delivery, each, own_id) for each in planned]
+        if self._is_envelope(delivery.subject):
+            return [self._envelope(delivery, own_id)]
+        if self._catalogue is not None and not self._catalogue.is_known:
+            return None
+        return self._topic(delivery, own_id)
 
-    def _is_envelope(self, delivery: IDelivery) -> bool:
-        # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver it.
-        return any(covers(pattern, delivery.subject) for pattern in self._envelope_subjects)
+    def _is_envelope(self, subject: str) -> bool:
+        # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
+        return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
 
-    def _envelope(self, delivery: IDelivery) -> PlannedCall:
-        call = envelope_call(delivery.payload, delivery.headers)
-        if self._catalogue is None:
-            return PlannedCall(call, CallOptions(), call.function)
-        options = self._catalogue.options(call.function)
-        full_name = self._catalogue.full_name(call.function)
-        return PlannedCall(replace(call, queued=options.asynchronous is True), options, full_name)
+    def _envelope(self, delivery: IDelivery, own_id: str | None) -> PlannedCall:
+        name, params = read_envelope(delivery.payload)
+        terms, full_name = self._terms, name
+        if self._catalogue is not None:
+            full_name = self._catalogue.full_name(name)
+            terms = self._catalogue.terms(full_name)
+        call = envelope_call(
+            name,
+            params,
+            delivery.headers,
+            call_id=own_id or self._call_id(delivery, name),
+            queued=terms.asynchronous is True,
+            timeout_s=terms.timeout_s,
+        )
+        self._permissions.check(call)
+        return PlannedCall(call, terms, full_name)
 
-    def _topic(self, delivery: IDelivery) -> list[PlannedCall]:
+    def _topic(self, delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
         subscribers = [] if self._catalogue is None else self._catalogue.subscribers(delivery.subject)
         for name, value in delivery.headers:
-            if name == ONLY_FUNCTION:  # a dead letter that was put back: the others have had it
+            if name == ONLY_FUNCTION:  # a dead letter that was put back: the other functions have had the message
                 subscribers = [each for each in subscribers if each[0] == value]
         if not subscribers:
             raise Refused(NO_FUNCTION, f"no function is annotated with the topic {delivery.subject}")
+        message = TopicMessage(delivery.subject, delivery.payload, delivery.headers)
+        planned = []
         # One that this connector may not call is no reason to keep the message from the others.
-        allowed = [each for each in subscribers if self._permissions.allows(each[0])]
-        return [
-            PlannedCall(
-                topic_call(
-                    function,
-                    delivery.subject,
-                    delivery.payload,
-                    delivery.headers,
-                    content_type=options.content_type or self._content_type,
-                    queued=self._queued if options.asynchronous is None else options.asynchronous,
-                ),
-                options,
+        for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers:
+            call = message.call(
                 function,
+                call_id=own_id or self._call_id(delivery, function),
+                queued=self._queued if terms.asynchronous is None else terms.asynchronous,
+                timeout_s=terms.timeout_s,
+                content_type=terms.content_type,
             )
-            for function, options in allowed or subscribers
-        ]
+            self._permissions.check(call)
+            planned.append(PlannedCall(call, terms, function))
+        return planned
 
-    def _completed(self, delivery: IDelivery, planned: PlannedCall, own_id: str | None) -> PlannedCall:
-        call, options = planned.call, planned.options
-        self._permissions.check(call)
-        if options.max_inflight is None and self._max_inflight is not None:
-            options = replace(options, max_inflight=self._max_inflight)
+    def _call_id(self, delivery: IDelivery, function: str) -> str:
         # The same on every attempt and every replica, if anything makes that possible.
-        derived = delivery.identity and f"{delivery.identity}-{call.function}"
-        identified = replace(call, call_id=own_id or derived or str(uuid.uuid4()), timeout_s=options.timeout_s)
-        return PlannedCall(identified, options, planned.counted_as)
+        return f"{delivery.identity}-{function}" if delivery.identity is not None else os.urandom(16).hex()

@@ -14,22 +14,26 @@ class Job:
     function: str
     size_bytes: int = 10
     max_inflight: int | None = None
-    parked: bool = False
+    is_held_back: bool = False
 
-    def park(self, parked: bool) -> None:
-        self.parked = parked
+    def hold_back(self, held_back: bool) -> None:
+        self.is_held_back = held_back
 
 
 class BacklogTests(SynchronousTestCase):
     """Slots, order, limits."""
 
     def taken(self, backlog: Backlog[Job]) -> list[str]:
-        """Take and begin all that may be made."""
+        """Take all that may be made."""
         functions = []
-        while (job := backlog.take()) is not None:
-            backlog.begin(job)
+        while (job := backlog.next_job()) is not None:
             functions.append(job.function)
         return functions
+
+    def begin(self, backlog: Backlog[Job], job: Job) -> None:
+        """Make one call."""
+        backlog.add(job)
+        self.assertIs(backlog.next_job(), job)
 
     def test_order_and_slots(self) -> None:
         """First come, first called, as slots get free."""
@@ -48,23 +52,22 @@ class BacklogTests(SynchronousTestCase):
         for job in (*limited, Job("a"), Job("b")):
             backlog.add(job)
         self.assertEqual(self.taken(backlog), ["x", "a", "b"])
-        self.assertEqual([job.parked for job in limited], [False, True, True])
+        self.assertEqual([job.is_held_back for job in limited], [False, True, True])
         backlog.end(limited[0])
-        self.assertEqual(backlog.take(), limited[1])
-        backlog.begin(limited[1])
-        self.assertEqual([job.parked for job in limited], [False, False, True])
-        self.assertIsNone(backlog.take())
+        self.assertEqual(backlog.next_job(), limited[1])
+        self.assertEqual([job.is_held_back for job in limited], [False, False, True])
+        self.assertIsNone(backlog.next_job())
 
     def test_room(self) -> None:
         """Bounded in messages and bytes; a free slot takes anything."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=1, pending_messages=2, pending_bytes=25))
         self.assertTrue(backlog.has_room_for(1000))
-        backlog.begin(Job("a"))
+        self.begin(backlog, Job("a"))
         self.assertFalse(backlog.has_room_for(1000))
         backlog.add(Job("b"))
         self.assertTrue(backlog.has_room_for(15))
         self.assertFalse(backlog.has_room_for(16))
-        backlog.set_aside(Job("c"))
+        backlog.count_pending(Job("c"))
         self.assertFalse(backlog.has_room_for(1))
 
     def test_room_for_a_function(self) -> None:
@@ -84,29 +87,73 @@ class BacklogTests(SynchronousTestCase):
     def test_relieved(self) -> None:
         """At half of the messages and half of the bytes; where nothing may wait, at half of the slots."""
         backlog: Backlog[Job] = Backlog(Limits(pending_messages=4, pending_bytes=40))
-        backlog.set_aside(Job("a", size_bytes=20))
+        backlog.count_pending(Job("a", size_bytes=20))
         self.assertTrue(backlog.is_relieved)
-        backlog.set_aside(Job("a", size_bytes=1))
+        backlog.count_pending(Job("a", size_bytes=1))
         self.assertFalse(backlog.is_relieved)
         backlog = Backlog(Limits(inflight=2, pending_messages=0))
-        backlog.begin(Job("a"))
+        self.begin(backlog, Job("a"))
         self.assertTrue(backlog.is_relieved)
-        backlog.begin(Job("a"))
+        self.begin(backlog, Job("a"))
         self.assertFalse(backlog.is_relieved)
 
-    def test_skip(self) -> None:
+    def test_taken_but_not_made(self) -> None:
         """A call that is taken but not made gives its turn to the next of its function."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=2))
         jobs = [Job("x", max_inflight=1) for _ in range(3)]
         for job in jobs:
             backlog.add(job)
-        self.assertEqual(self.taken(backlog), ["x"])
-        backlog.end(jobs[0])
-        self.assertEqual(backlog.take(), jobs[1])
-        backlog.skip(jobs[1])
-        self.assertEqual((backlog.take(), backlog.pending), (jobs[2], 0))
+        for job in jobs:
+            self.assertIs(backlog.next_job(), job)
+            self.assertIsNone(backlog.next_job())
+            backlog.end(job)
+        self.assertEqual((backlog.inflight, backlog.pending), (0, 0))
 
-    def test_clear(self) -> None:
+    def test_fair_shares(self) -> None:
+        """A free slot goes to the function with the fewest calls in flight: a slow one starves nobody."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=4))
+        slow = [Job("slow") for _ in range(9)]
+        for job in slow:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["slow"] * 4)
+        for name in ("fast", "fast", "other"):
+            backlog.add(Job(name))
+        backlog.end(slow[0])
+        self.assertEqual(self.taken(backlog), ["fast"])
+        backlog.end(slow[1])
+        self.assertEqual(self.taken(backlog), ["other"])
+        backlog.end(slow[2])
+        self.assertEqual(self.taken(backlog), ["fast"], "one call in flight each: the turn is that of who waits longer")
+        self.assertEqual(backlog.busiest, ("fast", 2))
+        backlog.end(slow[3])
+        self.assertEqual(self.taken(backlog), ["slow"])
+
+    def test_raised_limit(self) -> None:
+        """Calls that a function's limit holds back are made one by one as its calls end, in their order."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", size_bytes=n, max_inflight=2) for n in range(6)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x", "x"])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 2 + [True] * 4)
+        backlog.end(jobs[0])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 3 + [True] * 3)
+        self.assertIs(backlog.next_job(), jobs[2])
+        backlog.end(jobs[1])
+        backlog.end(jobs[2])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 5 + [True])
+
+    def test_names_are_forgotten(self) -> None:
+        """Functions that have no call any more leave nothing behind: publishers invent names."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2))
+        for number in range(20):
+            job = Job(f"f{number}", max_inflight=1)
+            self.begin(backlog, job)
+            backlog.end(job)
+        for table in (backlog._queues, backlog._running, backlog._turns, backlog._turn_of):
+            self.assertEqual(len(table), 0)
+
+    def test_take_out(self) -> None:
         """Everything that waits comes out once, whatever it waits for, and the counts are right."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=2))
         for function in "xxa":
@@ -114,5 +161,5 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(self.taken(backlog), ["x", "a"])
         for function in "xb":
             backlog.add(Job(function, max_inflight=1))
-        self.assertEqual(sorted(job.function for job in backlog.clear()), ["b", "x", "x"])
+        self.assertEqual(sorted(job.function for job in backlog.take_out(lambda job: True)), ["b", "x", "x"])
         self.assertEqual((backlog.pending, backlog.pending_bytes), (0, 0))

@@ -19,8 +19,10 @@ from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.outcome import Outcome, failed
+from natsconnector.model.reply import Reply
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyNotSent
+from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
@@ -38,28 +40,36 @@ class DispatcherCase(SynchronousTestCase):
     """A dispatcher over a fake gateway and a clock."""
 
     def dispatcher(
-        self, *, limits: Limits | None = None, gateway: Any = None, dead_letters: Any = None, **policy: Any
+        self,
+        *,
+        limits: Limits | None = None,
+        gateway: Any = None,
+        dead_letters: Any = None,
+        max_wait_s: float | None = None,
+        **policy: Any,
     ) -> Dispatcher:
         self.clock = Clock()
         self.gateway = FakeGateway()
         self.journal = Journal(self.clock)
         self.dead_letters = dead_letters
+        self.retries = RetryPolicy(wait_s=1, backoff="exponential", **policy)
         return Dispatcher(
             gateway or self.gateway,
             self.clock,
             self.journal,
-            Planner(Permissions(functions=["figlet", "cat", "f*"])),
+            Planner(Permissions(functions=["figlet", "cat", "f*"]), terms=Terms(self.retries)),
             Settlement(self.clock, self.journal, self.dead_letters),
             limits=limits or Limits(inflight=2, pending_messages=3),
-            retries=RetryPolicy(wait_s=1, backoff="exponential", **policy),
+            retries=self.retries,
+            max_wait_s=max_wait_s,
+            random=lambda: 1.0,
         )
 
     def assertAnswered(self, delivery: FakeDelivery, code: int, text: str = "") -> None:
         """``delivery`` has one answer, an error of this code that says ``text``."""
-        self.assertEqual(len(delivery.answers), 1)
-        _, headers = delivery.answers[0]
-        self.assertEqual(headers["Nats-Service-Error-Code"], str(code))
-        self.assertIn(text, headers["Nats-Service-Error"])
+        (reply,) = delivery.replies
+        self.assertEqual(reply.status, code)
+        self.assertIn(text, reply.error or "")
 
 
 class FakesTests(SynchronousTestCase):
@@ -83,9 +93,9 @@ class CallingTests(DispatcherCase):
         self.assertEqual(
             self.gateway.calls, [FunctionCall("figlet", headers=(("X-Connector", "natsconnector"),), call_id="mine")]
         )
-        self.assertEqual(delivery.answers, [])
+        self.assertEqual(delivery.replies, [])
         self.gateway.end(OK)
-        self.assertEqual(delivery.answers, [(b"done", {"X-Function-Status": "200", "X-Call-Id": "mine"})])
+        self.assertEqual(delivery.replies, [Reply(200, b"done", call_id="mine", is_response=True)])
         self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
 
     def test_call_ids_differ(self) -> None:
@@ -101,7 +111,7 @@ class CallingTests(DispatcherCase):
         dispatcher, delivery = self.dispatcher(), message(wants_answer=False)
         dispatcher.dispatch(delivery)
         self.gateway.end(OK)
-        self.assertEqual(delivery.answers, [])
+        self.assertEqual(delivery.replies, [])
 
     def test_refused_messages(self) -> None:
         """What is no call, or not allowed, is answered and never reaches the gateway."""
@@ -116,11 +126,11 @@ class CallingTests(DispatcherCase):
             dispatcher.dispatch(delivery)
             self.assertAnswered(delivery, code, text)
         self.assertEqual(self.gateway.calls, [])
-        self.assertEqual(self.journal.failed, {400: 4, 403: 1})
+        self.assertEqual(self.journal.counts.failed, {400: 4, 403: 1})
 
     def test_answer_too_large(self) -> None:
         """An answer that NATS would not take becomes a 413; the call is not repeated."""
-        dispatcher, delivery = self.dispatcher(codes=frozenset({413})), message(max_answer_bytes=100)
+        dispatcher, delivery = self.dispatcher(codes=frozenset({413})), message(max_reply_bytes=100)
         dispatcher.dispatch(delivery)
         self.gateway.end(Outcome(200, b"x" * 101))
         self.assertAnswered(delivery, 413, "101 bytes")
@@ -137,11 +147,11 @@ class CallingTests(DispatcherCase):
         self.patch(delivery, "answer", answer)
         dispatcher.dispatch(delivery)
         self.gateway.end(OK)
-        self.assertEqual(self.journal.answers_lost, 1)
+        self.assertEqual(self.journal.counts.replies_lost, 1)
         after = message()
         dispatcher.dispatch(after)
         self.gateway.end(OK)
-        self.assertEqual(len(after.answers), 1)
+        self.assertEqual(len(after.replies), 1)
 
     def test_defect(self) -> None:
         """A defect of ours costs one message its result, not its answer, and no slot."""
@@ -193,7 +203,7 @@ class LimitsTests(DispatcherCase):
             self.gateway.end(OK)
         self.assertEqual(sum(line.startswith("no longer overloaded") for line in lines), 1)
         for delivery in deliveries[:3]:
-            self.assertEqual(delivery.answers[0][0], b"done")
+            self.assertEqual(delivery.replies[0].body, b"done")
 
     def test_overload_in_bytes(self) -> None:
         """An episode of overload is one, too, when it is the bytes that are too many."""
@@ -223,12 +233,9 @@ class LimitsTests(DispatcherCase):
         """A defect in making a call costs its message an answer of 500, and no slot."""
 
         @implementer(IGateway)
-        class Broken:
+        class Broken(FakeGateway):
             def call(self, call: FunctionCall) -> Deferred[Outcome]:
                 raise ZeroDivisionError
-
-            def close(self) -> Deferred[None]:
-                return succeed(None)
 
         dispatcher, delivery = self.dispatcher(gateway=Broken()), message()
         dispatcher.dispatch(delivery)
@@ -242,7 +249,7 @@ class LimitsTests(DispatcherCase):
         deliveries = [message("f" * 30) for _ in range(3)]
         for delivery in deliveries:
             dispatcher.dispatch(delivery)
-        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 1])
+        self.assertEqual([len(delivery.replies) for delivery in deliveries], [0, 0, 1])
         for _ in range(2):
             self.gateway.end(OK)
         dispatcher.dispatch(message("f" * 100))
@@ -250,7 +257,7 @@ class LimitsTests(DispatcherCase):
 
     def test_max_wait(self) -> None:
         """A message too old for its asker is not called any more."""
-        dispatcher = self.dispatcher(limits=Limits(inflight=1, max_wait_s=5))
+        dispatcher = self.dispatcher(limits=Limits(inflight=1), max_wait_s=5)
         old, young = message("f1"), message("f2")
         dispatcher.dispatch(message("f0"))
         dispatcher.dispatch(old)
@@ -269,7 +276,7 @@ class LimitsTests(DispatcherCase):
             dispatcher.dispatch(delivery)
         self.gateway.outcomes = [OK] * 5000
         self.gateway.end(OK)
-        self.assertTrue(all(len(delivery.answers) == 1 for delivery in deliveries))
+        self.assertTrue(all(len(delivery.replies) == 1 for delivery in deliveries))
 
 
 class RetryTests(DispatcherCase):
@@ -280,14 +287,14 @@ class RetryTests(DispatcherCase):
         dispatcher, delivery = self.dispatcher(limits=Limits(inflight=1)), message()
         dispatcher.dispatch(delivery)
         self.gateway.end(REFUSED)
-        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 1, []))
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.replies), (0, 1, []))
         self.clock.advance(0.9)
         self.assertEqual(len(self.gateway.calls), 1)
         self.clock.advance(0.1)
         self.assertEqual(self.gateway.calls[0], self.gateway.calls[1])
         self.gateway.end(OK)
-        self.assertEqual(delivery.answers[0][0], b"done")
-        self.assertEqual(self.journal.retries, 1)
+        self.assertEqual(delivery.replies[0].body, b"done")
+        self.assertEqual(self.journal.counts.retries, 1)
 
     def test_attempts_used_up(self) -> None:
         """After the last attempt its outcome stands."""
@@ -297,7 +304,7 @@ class RetryTests(DispatcherCase):
         self.clock.pump([1, 2, 100])
         self.assertEqual(len(self.gateway.calls), 3)
         self.assertAnswered(delivery, 503, "figlet answered 503")
-        self.assertEqual(delivery.answers[0][0], b"busy")
+        self.assertEqual(delivery.replies[0].body, b"busy")
         self.assertEqual(dispatcher.pending, 0)
 
     def test_waiting_retries_fill_the_backlog(self) -> None:
@@ -308,7 +315,189 @@ class RetryTests(DispatcherCase):
         for delivery in deliveries:
             dispatcher.dispatch(delivery)
         # Two wait for their second attempt, the third has the slot; the backlog has no room for the fourth.
-        self.assertEqual([len(delivery.answers) for delivery in deliveries], [0, 0, 0, 1])
+        self.assertEqual([len(delivery.replies) for delivery in deliveries], [0, 0, 0, 1])
+
+    def test_wait_for_a_slot_begins_anew(self) -> None:
+        """--max-wait bounds the time in the backlog, not that of attempts and of the waits between them."""
+        dispatcher, delivery = self.dispatcher(max_wait_s=5), message()
+        dispatcher.dispatch(delivery)
+        self.clock.advance(20)
+        self.gateway.end(REFUSED)
+        self.clock.advance(1)
+        self.gateway.end(OK)
+        self.assertEqual(delivery.replies[0].status, 200)
+
+
+class OutageTests(DispatcherCase):
+    """The gateway is away."""
+
+    AWAY = Outcome(502, failure="connection refused", not_executed=True, gateway_down=True)
+
+    def go_away(self, *deliveries: FakeDelivery, **more: Any) -> Dispatcher:
+        """A dispatcher that has found the gateway away with these messages."""
+        dispatcher = self.dispatcher(**more)
+        self.held: list[bool] = []
+        dispatcher.on_hold(self.held.append)
+        self.gateway.answers_probes = False
+        self.gateway.outcomes = [self.AWAY] * len(deliveries)
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        self.clock.advance(0)
+        return dispatcher
+
+    def come_back(self, outcomes: int = 1) -> None:
+        self.gateway.answers_probes = True
+        self.gateway.outcomes = [OK] * outcomes
+        self.clock.pump([0.25] * 5)
+
+    def test_an_hour(self) -> None:
+        """A thousand durable messages survive an hour with three attempts each, and go when it is back; two lines."""
+        deliveries = [message(durable=True) for _ in range(1000)]
+        with capturedLogs() as events:
+            dispatcher = self.go_away(*deliveries, limits=Limits(inflight=100))
+            calls = len(self.gateway.calls)
+            self.clock.pump([1] * 3600)
+            self.assertEqual(len(self.gateway.calls), calls, "no call is made meanwhile")
+            self.come_back(1000)
+        self.assertEqual({str(delivery.acknowledged) for delivery in deliveries}, {"[('ack', None)]"})
+        self.assertEqual(len(self.gateway.calls), calls + 1000)
+        about = [event["event"] for event in events if event["event"] not in ("report",)]
+        self.assertEqual(about, ["gateway_away", "gateway_back"])
+        self.assertEqual(self.held, [True, False])
+        self.assertLess(self.gateway.probes, 4000)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_requesters(self) -> None:
+        """Who waits for a reply is told soon, with the reason; who does not is called when the gateway is back."""
+        asking, silent = message(), message(wants_answer=False)
+        dispatcher = self.go_away(asking, silent)
+        self.assertEqual((asking.replies, dispatcher.pending), ([], 2))
+        self.clock.pump([0.25] * 14)
+        self.assertAnswered(asking, 502, "connection refused")
+        self.assertEqual(dispatcher.pending, 1)
+        self.clock.pump([1] * 100)
+        self.come_back()
+        self.assertEqual(dispatcher.pending, 0)
+        self.assertEqual(self.journal.counts.succeeded, 1)
+
+    def test_back_in_time(self) -> None:
+        """A requester whose retries would have bridged the outage gets the function's answer."""
+        asking = message()
+        self.go_away(asking)
+        self.clock.pump([0.25] * 4)
+        self.come_back()
+        self.assertEqual(asking.replies[0].status, 200)
+
+    def test_retries_that_wait(self) -> None:
+        """A message between two attempts when the gateway goes away waits for it like the others."""
+        dispatcher, delivery = self.dispatcher(), message(wants_answer=False)
+        dispatcher.dispatch(delivery)
+        self.gateway.end(Outcome(503))
+        self.gateway.answers_probes = False
+        dispatcher.dispatch(message("cat", wants_answer=False))
+        self.gateway.end(self.AWAY)
+        self.clock.pump([1] * 10)
+        self.assertEqual((len(self.gateway.calls), dispatcher.pending), (2, 2))
+        self.come_back(2)
+        self.assertEqual(self.journal.counts.succeeded, 2)
+
+    def test_bounded(self) -> None:
+        """The backlog stays bounded; what exceeds it is answered."""
+        limits = Limits(inflight=1, pending_messages=2)
+        deliveries = [message(wants_answer=False) for _ in range(2)]
+        dispatcher = self.go_away(*deliveries, limits=limits)
+        late = message()
+        dispatcher.dispatch(late)
+        self.assertAnswered(late, 503, "overloaded")
+        self.assertEqual(dispatcher.pending, 2)
+
+    def test_maybe_executed(self) -> None:
+        """What the function may have run for is not put back by itself."""
+        delivery = message()
+        dispatcher = self.dispatcher()
+        self.gateway.outcomes = [Outcome(502, gateway_down=True)]
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 502)
+        self.assertFalse(dispatcher.watch.is_up)
+        dispatcher.give_up()
+
+    def test_stopped(self) -> None:
+        """At the end what waits for the gateway is left or answered, and nothing is left to wait for."""
+        durable, asking = message(durable=True), message()
+        dispatcher = self.go_away(durable, asking)
+        dispatcher.give_up()
+        self.assertEqual(durable.acknowledged, [("nak", 0.0)])
+        self.assertAnswered(asking, 503, "stopping")
+        self.journal.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class MissingTests(DispatcherCase):
+    """Functions and topics that are not there, or not yet."""
+
+    MISSING = Outcome(404, b"not found", not_deployed=True)
+
+    def test_function_on_a_stream(self) -> None:
+        """The message stays in the stream for a while, whatever the number of attempts, and then ends."""
+        dispatcher = self.dispatcher(attempts=1)
+        first, second = message(durable=True), message(durable=True, attempt=4)
+        self.gateway.outcomes = [self.MISSING] * 3
+        dispatcher.dispatch(first)
+        dispatcher.dispatch(second)
+        self.assertEqual((first.acknowledged, second.acknowledged), ([("nak", 1.0)], [("nak", 8.0)]))
+        self.clock.advance(301)
+        late = message(durable=True, attempt=9)
+        dispatcher.dispatch(late)
+        self.assertEqual([verb for verb, _ in late.acknowledged], ["term"])
+
+    def test_function_on_core(self) -> None:
+        """A requester is told at once."""
+        dispatcher, delivery = self.dispatcher(), message()
+        self.gateway.outcomes = [self.MISSING]
+        dispatcher.dispatch(delivery)
+        self.assertAnswered(delivery, 404)
+
+    def test_function_comes_back(self) -> None:
+        """A function that answered in between is missing anew, with a time of its own."""
+        dispatcher = self.dispatcher()
+        self.gateway.outcomes = [self.MISSING, OK, self.MISSING]
+        dispatcher.dispatch(message(durable=True))
+        self.clock.advance(299)
+        dispatcher.dispatch(message(durable=True))
+        self.clock.advance(2)
+        again = message(durable=True)
+        dispatcher.dispatch(again)
+        self.assertEqual(again.acknowledged, [("nak", 1.0)])
+
+
+class DefectTests(DispatcherCase):
+    """A defect of our own costs no message."""
+
+    def test_durable(self) -> None:
+        """It stays in the stream with a growing delay, and goes to the dead letters when its attempts are used up."""
+
+        @implementer(IGateway)
+        class Broken(FakeGateway):
+            def call(self, call: FunctionCall) -> Deferred[Outcome]:
+                raise UnicodeError("label too long")
+
+        dead_letters = FakeDeadLetters()
+        dispatcher = self.dispatcher(gateway=Broken(), dead_letters=dead_letters)
+        for attempt, acknowledged in ((1, "nak"), (2, "nak"), (3, "term")):
+            delivery = message(durable=True, attempt=attempt)
+            dispatcher.dispatch(delivery)
+            self.assertEqual([verb for verb, _ in delivery.acknowledged], [acknowledged])
+        self.assertEqual(len(dead_letters.letters), 1)
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 3)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_planning(self) -> None:
+        """The same for one on the way in."""
+        dispatcher, delivery = self.dispatcher(), message(durable=True)
+        self.patch(delivery, "headers", None)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
 
 class FunctionsTests(DispatcherCase):
@@ -317,10 +506,11 @@ class FunctionsTests(DispatcherCase):
     def with_functions(self, *functions: DeployedFunction, **more: Any) -> Dispatcher:
         """A dispatcher whose catalogue has these functions once it is started."""
         dispatcher = self.dispatcher(**more)
-        self.catalogue = Catalogue(self.clock, lambda: succeed([*functions]))
+        terms = Terms(self.retries)
+        self.catalogue = Catalogue(self.clock, lambda: succeed([*functions]), terms=terms)
         self.catalogue.watch(dispatcher.functions_are_known)
         self.addCleanup(self.catalogue.stop)
-        dispatcher._planner = Planner(Permissions(), ["function.*"], self.catalogue)
+        self.patch(dispatcher._intake, "_planner", Planner(Permissions(), ["function.*"], self.catalogue, terms=terms))
         return dispatcher
 
     def test_held_until_known(self) -> None:
@@ -336,7 +526,22 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual((dispatcher.inflight, dispatcher.pending), (1, 1))
         self.gateway.end(OK)
         self.gateway.end(OK)
-        self.assertEqual([delivery.answers[0][0] for delivery in deliveries[:2]], [b"done", b"done"])
+        self.assertEqual([delivery.replies[0].body for delivery in deliveries[:2]], [b"done", b"done"])
+
+    def test_topic_of_a_stream_that_nobody_wants(self) -> None:
+        """A function may be deployed anew: the message stays in the stream for a while, and then ends."""
+        dispatcher = self.with_functions()
+        self.catalogue.start()
+        delivery = FakeDelivery(b"x", "t", durable=True, attempt=2)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
+        core = FakeDelivery(b"x", "t")
+        dispatcher.dispatch(core)
+        self.assertAnswered(core, 404)
+        self.clock.advance(301)
+        late = FakeDelivery(b"x", "t", durable=True)
+        dispatcher.dispatch(late)
+        self.assertEqual([verb for verb, _ in late.acknowledged], ["term"])
 
     def test_given_up_while_held(self) -> None:
         """What is still held at the end is answered."""
@@ -362,7 +567,7 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual([call.function for call in self.gateway.calls], ["a", "b", "a"])
         self.gateway.end(OK)
         self.assertEqual(delivery.acknowledged, [("ack", None)])
-        statuses = [(entry["function"], entry["status"]) for entry in json.loads(delivery.answers[0][0])]
+        statuses = [(entry["function"], entry["status"]) for entry in json.loads(delivery.replies[0].body)]
         self.assertEqual(statuses, [("a", 200), ("b", 200)])
 
     def test_function_limit(self) -> None:
@@ -374,15 +579,15 @@ class FunctionsTests(DispatcherCase):
         for delivery in (*deliveries, FakeDelivery(b"x", "t")):
             dispatcher.dispatch(delivery)
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast"])
-        self.assertEqual([delivery.parked for delivery in deliveries], [False, True, True])
+        self.assertEqual([delivery.held_back for delivery in deliveries], [False, True, True])
         self.gateway.end(OK)
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
 
     def test_function_limit_and_old_messages(self) -> None:
         """Those that waited for their function for too long are all answered, not just the first."""
-        limits = Limits(inflight=9, pending_messages=9, max_wait_s=5)
+        limits = Limits(inflight=9, pending_messages=9)
         dispatcher = self.with_functions(
-            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits
+            DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "1"}), limits=limits, max_wait_s=5
         )
         self.catalogue.start()
         deliveries = [FakeDelivery(b"x", "t") for _ in range(4)]
@@ -412,11 +617,11 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual((durable.acknowledged, dispatcher.pending), ([], 3))
         other = message("other")
         dispatcher.dispatch(other)
-        self.assertEqual((dispatcher.inflight, other.answers), (2, []))
+        self.assertEqual((dispatcher.inflight, other.replies), (2, []))
 
     def test_held_too_long(self) -> None:
         """The time before the first list counts as time in the backlog."""
-        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), limits=Limits(max_wait_s=5))
+        dispatcher = self.with_functions(DeployedFunction("f", "", {"topic": "t"}), max_wait_s=5)
         delivery = FakeDelivery(b"x", "t")
         dispatcher.dispatch(delivery)
         self.clock.advance(6)
@@ -459,7 +664,7 @@ class DurableTests(DispatcherCase):
         dispatcher.dispatch(delivery)
         self.gateway.end(REFUSED)
         self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
-        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.answers), (0, 0, []))
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, delivery.replies), (0, 0, []))
 
     def test_last_attempt(self) -> None:
         """Deliveries count as attempts; the consumer's own limit counts too."""
@@ -475,12 +680,15 @@ class DurableTests(DispatcherCase):
         dispatcher.dispatch(message())
         delivery = message(durable=True)
         dispatcher.dispatch(delivery)
-        self.assertEqual((delivery.acknowledged, delivery.answers), ([("nak", 1.0)], []))
+        self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 1.0)], []))
 
     def test_without_an_end(self) -> None:
         """A message that was delivered again and again without an end is not called any more."""
         dispatcher = self.dispatcher()
-        delivery = message(durable=True, attempt=17)
+        dispatcher.dispatch(message(durable=True, attempt=56))
+        self.assertEqual(len(self.gateway.calls), 1)
+        self.gateway.calls.clear()
+        delivery = message(durable=True, attempt=57)
         dispatcher.dispatch(delivery)
         self.assertEqual(self.gateway.calls, [])
         self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
@@ -552,4 +760,4 @@ class StoppingTests(DispatcherCase):
         self.journal.finish()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         dispatcher.give_up()
-        self.assertEqual(len(calling.answers), 1)
+        self.assertEqual(len(calling.replies), 1)

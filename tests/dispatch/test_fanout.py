@@ -10,8 +10,8 @@ from zope.interface.verify import verifyObject
 
 from natsconnector.dispatch.fanout import FanOut
 from natsconnector.model.call import FunctionCall
-from natsconnector.model.outcome import Outcome, failed
-from natsconnector.model.reply import answer
+from natsconnector.model.outcome import Outcome, failed, unfinished
+from natsconnector.model.reply import reply_to
 from natsconnector.model.seams import IDelivery
 from natsconnector.testing import FakeDelivery
 
@@ -27,7 +27,7 @@ class FanOutTests(SynchronousTestCase):
     def end(self, fan_out: FanOut, number: int, outcome: Outcome) -> None:
         """Settle a part as the settlement would."""
         part = fan_out.parts[number]
-        part.answer(*answer(outcome, FunctionCall(f"f{number}", call_id="id")))
+        part.answer(reply_to(outcome, FunctionCall(f"f{number}", call_id="id")))
         if outcome.ok:
             part.ack()
         else:
@@ -42,18 +42,18 @@ class FanOutTests(SynchronousTestCase):
         fan_out = self.fan_out("a", "b", "c")
         self.end(fan_out, 2, Outcome(202))
         self.end(fan_out, 0, Outcome(200, "ü".encode()))
-        self.assertEqual((self.delivery.answers, self.delivery.acknowledged), ([], []))
+        self.assertEqual((self.delivery.replies, self.delivery.acknowledged), ([], []))
         self.end(fan_out, 1, Outcome(200, b"\xff"))
-        ((payload, headers),) = self.delivery.answers
+        (reply,) = self.delivery.replies
         self.assertEqual(
-            json.loads(payload),
+            json.loads(reply.body),
             [
                 {"function": "a", "status": 200, "body": "ü"},
                 {"function": "b", "status": 200, "body_base64": "/w=="},
                 {"function": "c", "status": 202, "body": ""},
             ],
         )
-        self.assertEqual(headers, {"Content-Type": "application/json"})
+        self.assertEqual((reply.headers, reply.error), ((("Content-Type", "application/json"),), None))
         self.assertEqual(self.delivery.acknowledged, [("ack", None)])
 
     def test_some_fail(self) -> None:
@@ -62,16 +62,15 @@ class FanOutTests(SynchronousTestCase):
         self.end(fan_out, 0, Outcome(200, b"fine"))
         self.end(fan_out, 1, Outcome(500, b"boom"))
         self.end(fan_out, 2, failed(502, "unreachable"))
-        ((payload, headers),) = self.delivery.answers
+        (reply,) = self.delivery.replies
         self.assertEqual(
-            json.loads(payload)[1:],
+            json.loads(reply.body)[1:],
             [
                 {"function": "b", "status": 500, "error": "f1 answered 500", "body": "boom"},
                 {"function": "c", "status": 502, "error": "unreachable"},
             ],
         )
-        self.assertEqual(headers["Nats-Service-Error-Code"], "502")
-        self.assertEqual(headers["Nats-Service-Error"], "2 of 3 functions failed")
+        self.assertEqual((reply.status, reply.error), (502, "2 of 3 functions failed"))
         self.assertEqual([verb for verb, _ in self.delivery.acknowledged], ["term"])
 
     def test_some_are_left(self) -> None:
@@ -79,24 +78,46 @@ class FanOutTests(SynchronousTestCase):
         fan_out = self.fan_out("a", "b")
         self.end(fan_out, 0, Outcome(200))
         fan_out.parts[1].nak(0.0)
-        self.assertEqual((self.delivery.answers, self.delivery.acknowledged), ([], [("nak", 0.0)]))
+        self.assertEqual((self.delivery.replies, self.delivery.acknowledged), ([], [("nak", 0.0)]))
 
-    def test_parked(self) -> None:
+    def test_some_are_left_on_core(self) -> None:
+        """A core message does not come again: the requester is told of all parts, of those that ended and the other."""
+        self.delivery = FakeDelivery(b"payload")
+        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None)
+        self.end(fan_out, 0, Outcome(200))
+        fan_out.parts[1].answer(reply_to(unfinished("stopping"), None))
+        fan_out.parts[1].nak(0.0)
+        (reply,) = self.delivery.replies
+        self.assertEqual([entry["status"] for entry in json.loads(reply.body)], [200, 503])
+
+    def test_smallest_delay(self) -> None:
+        """The whole comes again when the first of its parts wants to."""
+        fan_out = self.fan_out("a", "b", "c")
+        for part, delay_s in zip(fan_out.parts, (9.0, 2.0, 5.0), strict=True):
+            part.nak(delay_s)
+        self.assertEqual(self.delivery.acknowledged, [("nak", 2.0)])
+
+    def test_own_retries(self) -> None:
+        """A part is retried by the connector: neither a nak brings it again, nor does the consumer's limit end it."""
+        (part, _) = self.fan_out("a", "b", most_attempts=2).parts
+        self.assertEqual((part.durable, part.comes_again, part.most_attempts), (True, False, None))
+
+    def test_held_back(self) -> None:
         """The whole needs no slot as long as all that is left of it waits for others of its functions."""
         fan_out = self.fan_out("a", "b", "c")
-        fan_out.parts[0].park(True)
-        fan_out.parts[1].park(True)
-        self.assertFalse(self.delivery.parked)
+        fan_out.parts[0].hold_back(True)
+        fan_out.parts[1].hold_back(True)
+        self.assertFalse(self.delivery.held_back)
         self.end(fan_out, 2, Outcome(200))
-        self.assertTrue(self.delivery.parked)
-        fan_out.parts[0].park(False)
-        self.assertFalse(self.delivery.parked)
+        self.assertTrue(self.delivery.held_back)
+        fan_out.parts[0].hold_back(False)
+        self.assertFalse(self.delivery.held_back)
 
     def test_answer_too_large(self) -> None:
         """Answers that are too large together become a 413."""
-        fan_out = self.fan_out("a", "b", max_answer_bytes=100)
+        fan_out = self.fan_out("a", "b", max_reply_bytes=100)
         self.end(fan_out, 0, Outcome(200, b"x" * 60))
         self.end(fan_out, 1, Outcome(200, b"x" * 60))
-        ((_, headers),) = self.delivery.answers
-        self.assertEqual(headers["Nats-Service-Error-Code"], "413")
+        (reply,) = self.delivery.replies
+        self.assertEqual(reply.status, 413)
         self.assertEqual(self.delivery.acknowledged, [("ack", None)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,11 +12,11 @@ from zope.interface import implementer
 
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
+from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.headers import Header
-from natsconnector.model.outcome import Outcome, failed, unfinished
+from natsconnector.model.outcome import Outcome, defective, failed, unfinished
 from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
-from natsconnector.planning.calls import envelope_call
 from natsconnector.testing import FakeDeadLetters, FakeDelivery
 
 OK = Outcome(200, b"done")
@@ -27,6 +28,7 @@ class SlowDeadLetters:
     """A place that takes its time."""
 
     def __init__(self) -> None:
+        self.description = "kept"
         self.published: list[Deferred[None]] = []
         self.headers: list[list[Header]] = []
 
@@ -49,7 +51,7 @@ class SettlementCase(SynchronousTestCase):
         return FakeDelivery(b"payload", durable=True, identity="S-7", **more)
 
     def ending(self, delivery: FakeDelivery, outcome: Outcome, attempts: int = 3) -> Ending:
-        call = envelope_call(b'{"function": "figlet"}', ())
+        call = FunctionCall("figlet")
         return Ending(delivery, call, outcome, attempts, 0.5)
 
 
@@ -69,19 +71,19 @@ class WithoutDeadLettersTests(SettlementCase):
             delivery = self.durable()
             self.assertIsNone(self.settlement().settle(self.ending(delivery, outcome)))
             self.assertEqual(delivery.acknowledged, [acknowledged])
-            self.assertEqual(len(delivery.answers), answers)
+            self.assertEqual(len(delivery.replies), answers)
             core = FakeDelivery(b"payload")
             self.settlement().settle(self.ending(core, outcome))
-            self.assertEqual(len(core.answers), 1)
+            self.assertEqual(len(core.replies), 1)
             self.assertEqual(len(core.acknowledged), 1)
 
     def test_answer_too_large(self) -> None:
         """The function did run: it is acknowledged, and the answer says what became of its answer."""
-        delivery = self.durable(max_answer_bytes=70)
+        delivery = self.durable(max_reply_bytes=70)
         self.settlement().settle(self.ending(delivery, Outcome(200, b"x" * 100)))
         self.assertEqual(delivery.acknowledged, [("ack", None)])
-        ((_, headers),) = delivery.answers
-        self.assertEqual(headers["Nats-Service-Error-Code"], "413")
+        (reply,) = delivery.replies
+        self.assertEqual(reply.status, 413)
 
 
 class DeadLetterTests(SettlementCase):
@@ -93,11 +95,11 @@ class DeadLetterTests(SettlementCase):
         delivery = self.durable()
         buried = self.settlement(place).settle(self.ending(delivery, BAD))
         assert buried is not None
-        self.assertEqual((delivery.acknowledged, delivery.answers), ([], []))
+        self.assertEqual((delivery.acknowledged, delivery.replies), ([], []))
         place.published[0].callback(None)
         self.successResultOf(buried)
         self.assertEqual(delivery.acknowledged, [("term", "figlet answered 500")])
-        self.assertEqual(len(delivery.answers), 1)
+        self.assertEqual(len(delivery.replies), 1)
         headers = dict(place.headers[0])
         self.assertEqual(headers["X-Mine"], "1")
         self.assertEqual(headers["Dead-Letter-Function"], "figlet")
@@ -135,7 +137,7 @@ class DeadLetterTests(SettlementCase):
         self.assertEqual(first.acknowledged, [("nak", 30.0)])
         settlement.settle(self.ending(second, BAD))
         self.assertEqual(second.acknowledged, [("nak", 30.0)])
-        self.assertEqual((first.answers, second.answers), ([], []))
+        self.assertEqual((first.replies, second.replies), ([], []))
         settlement.settle(self.ending(third, BAD))
         self.assertEqual([name for name, _ in third.acknowledged], ["term"])
         self.assertEqual(len(place.letters), 1)
@@ -188,7 +190,7 @@ class DeadLetterTests(SettlementCase):
             self.assertNoResult(buried)
             buried.cancel()
             self.successResultOf(buried)
-            self.assertEqual((delivery.acknowledged, delivery.answers), ([("nak", 0.0)], []), wait)
+            self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 0.0)], []), wait)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_defect(self) -> None:
@@ -198,8 +200,47 @@ class DeadLetterTests(SettlementCase):
         delivery = self.durable()
         buried = self.settlement(place).settle(self.ending(delivery, BAD))
         assert buried is not None
-        self.failureResultOf(buried, TypeError)
+        self.successResultOf(buried)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertEqual(delivery.acknowledged, [("nak", 30.0)])
+
+    def test_first_time_of_a_core_message(self) -> None:
+        """When it came, not when it was given up."""
+        place = FakeDeadLetters()
+        ending = Ending(FakeDelivery(b"payload"), FunctionCall("figlet"), BAD, 1, elapsed_s=3600.0)
+        self.settlement(place).settle(ending)
+        ((_, headers),) = place.letters
+        first, last = (
+            datetime.fromisoformat(headers[f"Dead-Letter-{which}-Time"].replace("Z", "+00:00"))
+            for which in ("First", "Last")
+        )
+        self.assertEqual((last - first).total_seconds(), 3600)
+
+    def test_defect_of_ours(self) -> None:
+        """What met a defect is stored if there is a place; without one a durable message is never given up."""
+        place = FakeDeadLetters()
+        delivery = self.durable()
+        self.settlement(place).settle(self.ending(delivery, defective()))
+        self.assertEqual((len(place.letters), [verb for verb, _ in delivery.acknowledged]), (1, ["term"]))
+        delivery = self.durable()
+        self.settlement().settle(self.ending(delivery, defective()))
+        self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 30.0)], []))
+        core = FakeDelivery(b"payload")
+        self.settlement().settle(self.ending(core, defective()))
+        self.assertEqual(core.replies[0].status, 500)
+
+    def test_defect_in_settling(self) -> None:
+        """Whatever raises while a message is settled leaves a durable message in its stream."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        for place in (None, FakeDeadLetters()):
+            delivery = self.durable()
+            self.patch(delivery, "term", broken)
+            self.settlement(place).settle(self.ending(delivery, BAD))
+            self.assertEqual(delivery.acknowledged, [("nak", 30.0)])
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_core(self) -> None:
         """On core NATS a failing place does not keep the publisher from its answer."""
@@ -209,7 +250,7 @@ class DeadLetterTests(SettlementCase):
             delivery = FakeDelivery(b"payload", headers=[("X-Mine", "1")])
             self.settlement(place).settle(self.ending(delivery, BAD))
             self.assertEqual(len(place.letters), 0 if failures else 1)
-            self.assertEqual(delivery.answers[0][1]["Nats-Service-Error-Code"], "500")
+            self.assertEqual(delivery.replies[0].status, 500)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_core_cancelled(self) -> None:
@@ -219,4 +260,4 @@ class DeadLetterTests(SettlementCase):
         assert buried is not None
         buried.cancel()
         self.successResultOf(buried)
-        self.assertEqual(len(delivery.answers), 1)
+        self.assertEqual(len(delivery.replies), 1)

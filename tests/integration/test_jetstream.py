@@ -293,7 +293,7 @@ class FailingTests(StreamCase):
         connector = await self.taking("--dead-letter", "dead", "--max-inflight", "4", "--shutdown-timeout", "100ms")
         for _ in range(3):
             await self.js.publish("function.call", b"not json")
-        await connector.when_line("could not publish the dead letter .*maximum messages exceeded")
+        await connector.when_line("could not store the dead letter .*maximum messages exceeded")
         for number in range(5):
             await self.js.publish("function.call", envelope(str(number)))
         await self.gateway.when_requests(5)

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from natsconnector.messages.core import CoreSource
+from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, ISource
 from tests.nats.fakes import World
 
@@ -18,7 +19,7 @@ class CoreSourceTests(SynchronousTestCase):
         self.peer = self.world.connected()
         self.deliveries: list[IDelivery] = []
         self.source = CoreSource(self.world.client, ["a"], "group")
-        self.source.take(self.deliveries.append)
+        self.source.start(self.deliveries.append)
         self.peer.say(b"PONG\r\n")
 
     def test_interface(self) -> None:
@@ -36,7 +37,7 @@ class CoreSourceTests(SynchronousTestCase):
     def test_stopped(self) -> None:
         """What becomes a topic while it stops is not listened on any more; what is on its way is delivered."""
         self.peer.heard()
-        stopped = self.source.stop_taking()
+        stopped = self.source.stop()
         self.source.listen_on(["a", "b"])
         self.assertNotIn(b"SUB b", self.peer.heard())
         self.peer.say(b"MSG a 1 2\r\nhi\r\nPONG\r\n")
@@ -50,5 +51,5 @@ class CoreSourceTests(SynchronousTestCase):
         self.peer.heard()
         self.assertEqual([delivery.wants_answer for delivery in self.deliveries], [True, False, False, False])
         for delivery in self.deliveries:
-            delivery.answer(b"ok", [])
+            delivery.answer(Reply(200, b"ok"))
         self.assertEqual(self.peer.heard(), b"PUB inbox 2\r\nok\r\n")

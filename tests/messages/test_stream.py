@@ -9,8 +9,10 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from natsconnector.messages import stream
-from natsconnector.messages.stream import JetStreamDelivery, JetStreamSource
+from natsconnector.messages import in_hand
+from natsconnector.messages.in_hand import JetStreamDelivery
+from natsconnector.messages.stream import JetStreamSource
+from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, ISource, ReplyNotSent, ReplyTooLarge
 from tests.nats.jetstream.support import TIME_NS, Heard, JetStreamPeer, ScriptedApi, error
 
@@ -41,7 +43,7 @@ class SourceCase(SynchronousTestCase):
 
     def take(self) -> None:
         """Take messages; the pull is there afterwards."""
-        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
+        self.source.start(self.deliveries.append)  # type: ignore[arg-type]
         self.said()
 
     def said(self) -> list[Heard]:
@@ -109,29 +111,43 @@ class TakingTests(SourceCase):
         self.said()
         self.assertEqual(self.pulled, [1])
 
-    def test_parked(self) -> None:
+    def test_held(self) -> None:
+        """While no call can be made nothing is asked for; what is on its way is taken, and then all goes on."""
+        self.take()
+        self.source.hold(True)
+        self.deliver(1)
+        self.deliveries[0].ack()
+        self.said()
+        self.assertEqual((self.pulled, len(self.deliveries)), ([], 1))
+        self.deliver(2)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.source.hold(False)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+
+    def test_held_back(self) -> None:
         """What waits for its function makes room for others, but not without bound: in messages, and in bytes."""
         self.take()
         for sequence in range(1, 31):
-            if self.source._free() > 0:
+            if self.source._in_hand.free > 0:
                 self.deliver(sequence)
-                self.deliveries[-1].park(True)
+                self.deliveries[-1].hold_back(True)
                 self.said()
         self.assertEqual(len(self.deliveries), 22)
         for delivery in self.deliveries:
             delivery.ack()
         self.said()
-        self.patch(stream, "_MOST_PARKED_BYTES", 9)
+        self.patch(in_hand, "_MOST_HELD_BACK_BYTES", 9)
         for sequence in (31, 32):
             self.deliver(sequence, b"12345")
         self.said()
         for delivery in self.deliveries[-2:]:
-            delivery.park(True)
+            delivery.hold_back(True)
         self.said()
-        self.assertEqual(self.source._parked_bytes, 10)
-        self.assertLessEqual(self.source._free(), 0)
-        self.deliveries[-1].park(False)
-        self.assertEqual(self.source._free(), 1)
+        self.assertLessEqual(self.source._in_hand.free, 0)
+        self.deliveries[-1].hold_back(False)
+        self.assertEqual(self.source._in_hand.free, 1)
 
     def test_most_deliveries(self) -> None:
         """A limit of the consumer is told with each message."""
@@ -144,7 +160,7 @@ class TakingTests(SourceCase):
     def test_not_ready(self) -> None:
         """What is missing is told once, tried again for ever, and all goes on when it is there."""
         self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
-        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
+        self.source.start(self.deliveries.append)  # type: ignore[arg-type]
         ready = self.source.when_ready()
         for _ in range(1200):  # ten hours
             self.said()
@@ -233,7 +249,7 @@ class ProgressTests(SourceCase):
         self.deliver(1)
         self.server.peer.drop()
         self.clock.advance(0.5)
-        self.source._tell_progress()
+        self.source._in_hand._tell_progress()
         self.server.reconnect()
         self.assertNotIn(b"+WPI", [each.payload for each in self.server.heard()])
 
@@ -280,7 +296,7 @@ class AnswerTests(SourceCase):
         """To the subject that the message names."""
         delivery = self.delivery("results.here")
         self.assertTrue(delivery.wants_answer)
-        delivery.answer(b"done", [("A", "b")])
+        delivery.answer(Reply(200, b"done", (("A", "b"),)))
         (answer,) = self.said()
         self.assertEqual((answer.subject, answer.payload), ("results.here", b"done"))
         self.assertIn(b"A: b", answer.headers)
@@ -289,7 +305,7 @@ class AnswerTests(SourceCase):
         """Without the header, never to the ack subject."""
         delivery = self.delivery(None)
         self.assertFalse(delivery.wants_answer)
-        delivery.answer(b"done", [])
+        delivery.answer(Reply(200, b"done"))
         self.assertEqual(self.said(), [])
 
     def test_subjects_of_the_server(self) -> None:
@@ -304,16 +320,16 @@ class AnswerTests(SourceCase):
             self.setUp()
             delivery = self.delivery(subject)
             self.assertFalse(delivery.wants_answer, subject)
-            delivery.answer(b"done", [])
+            delivery.answer(Reply(200, b"done"))
             self.assertEqual(self.said(), [], subject)
 
     def test_cannot_be_sent(self) -> None:
         """A subject that is none, and an answer that is too large."""
         delivery = self.delivery("two words")
-        self.assertRaises(ReplyNotSent, delivery.answer, b"done", [])
+        self.assertRaises(ReplyNotSent, delivery.answer, Reply(200, b"done"))
         self.setUp()
         delivery = self.delivery("results")
-        self.assertRaises(ReplyTooLarge, delivery.answer, b"x" * (1 << 21), [])
+        self.assertRaises(ReplyTooLarge, delivery.answer, Reply(200, b"x" * (1 << 21)))
 
 
 class StopTests(SourceCase):
@@ -329,7 +345,7 @@ class StopTests(SourceCase):
         self.assertEqual(ours, [])
 
     def stop(self) -> Deferred[None]:
-        stopped = self.source.stop_taking()
+        stopped = self.source.stop()
         self.said()
         return stopped
 
@@ -354,24 +370,24 @@ class StopTests(SourceCase):
     def test_stop_before_it_is_ready(self) -> None:
         """While it looks for its stream, and while it waits to look again."""
         self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
-        self.source.take(self.deliveries.append)  # type: ignore[arg-type]
-        self.successResultOf(self.source.stop_taking())
+        self.source.start(self.deliveries.append)  # type: ignore[arg-type]
+        self.successResultOf(self.source.stop())
         self.assertQuiet()
         self.setUp()
         self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
         self.take()
-        self.successResultOf(self.source.stop_taking())
+        self.successResultOf(self.source.stop())
         self.assertQuiet()
 
     def test_stop_without_having_begun(self) -> None:
         """There is nothing to stop."""
-        self.successResultOf(self.source.stop_taking())
+        self.successResultOf(self.source.stop())
 
     def test_stop_without_connection(self) -> None:
         """Nothing can come any more."""
         self.take()
         self.server.peer.drop()
-        self.successResultOf(self.source.stop_taking())
+        self.successResultOf(self.source.stop())
         self.assertQuiet()
 
     def test_server_does_not_answer(self) -> None:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.retries import RetryPolicy
-from natsconnector.planning.annotations import CallOptions, call_options, topics_of
+from natsconnector.planning.annotations import Terms, terms_of, topics_of
 
 
 def function(**annotations: str) -> DeployedFunction:
@@ -30,12 +30,12 @@ class TopicsTests(SynchronousTestCase):
         self.assertIn("function f.ns: annotation topic: 'a b'", faults[0])
 
 
-class CallOptionsTests(SynchronousTestCase):
+class TermsTests(SynchronousTestCase):
     """How a function wants to be called."""
 
     def test_all(self) -> None:
         """Each annotation has its effect."""
-        options, faults = call_options(
+        terms, faults = terms_of(
             function(
                 natsconnector__async="true",
                 natsconnector__timeout="2m",
@@ -47,17 +47,17 @@ class CallOptionsTests(SynchronousTestCase):
                     "com.openfaas.retry.min_wait": "1s",
                     "com.openfaas.retry.max_wait": "10s",
                 },
-            )
+            ),
+            Terms(RetryPolicy(backoff="equal")),
         )
         self.assertEqual(faults, [])
-        self.assertEqual(options, CallOptions(True, 120, 3, "application/json", 5, (500, 502), 1, 10))
-        policy = options.retries(RetryPolicy(backoff="equal"))
-        self.assertEqual(policy, RetryPolicy(5, frozenset({500, 502}), 1, 10, "equal"))
+        retries = RetryPolicy(5, frozenset({500, 502}), 1, 10, "equal")
+        self.assertEqual(terms, Terms(retries, True, 120, 3, "application/json"))
 
     def test_wrong_values(self) -> None:
         """A wrong value is told with function and value, and ignored; the others count."""
-        options, faults = call_options(function(natsconnector__timeout="soon", natsconnector__async="yes"))
-        self.assertEqual(options, CallOptions(asynchronous=True))
+        terms, faults = terms_of(function(natsconnector__timeout="soon", natsconnector__async="yes"), Terms())
+        self.assertEqual(terms, Terms(asynchronous=True))
         self.assertEqual(
             faults,
             [
@@ -68,5 +68,5 @@ class CallOptionsTests(SynchronousTestCase):
 
     def test_nothing_said(self) -> None:
         """Without annotations the settings hold."""
-        policy = RetryPolicy()
-        self.assertIs(CallOptions().retries(policy), policy)
+        terms = Terms(max_inflight=3)
+        self.assertIs(terms_of(function(), terms)[0], terms)

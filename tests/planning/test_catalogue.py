@@ -40,14 +40,22 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(self.names("orders.old"), ["figlet"])
         self.assertEqual(self.names("else"), [])
         self.assertEqual(self.catalogue.topics, ("banner", "orders.*", "orders.new"))
-        self.assertEqual(self.catalogue.options("cat.team").timeout_s, 9)
-        self.assertIsNone(self.catalogue.options("unknown").timeout_s)
+        self.assertEqual(self.catalogue.terms("cat.team").timeout_s, 9)
+        self.assertIsNone(self.catalogue.terms("unknown").timeout_s)
+
+    def test_first_list_is_empty(self) -> None:
+        """An empty list is a list: whoever waits for the first one is told."""
+        told: list[bool] = []
+        self.catalogue.watch(lambda: told.append(self.catalogue.is_known))
+        self.answers = [succeed([])]
+        self.catalogue.start()
+        self.assertEqual(told, [True])
 
     def test_names_without_namespace(self) -> None:
         """A function may be named without its namespace if that is clear."""
         self.answers = [succeed([CAT, DeployedFunction("two", "a"), DeployedFunction("two", "b"), FIGLET])]
         self.catalogue.start()
-        self.assertEqual(self.catalogue.options("cat").timeout_s, 9)
+        self.assertEqual(self.catalogue.terms("cat.team").timeout_s, 9)
         names = [self.catalogue.full_name(name) for name in ("cat", "cat.team", "two", "figlet", "unknown")]
         self.assertEqual(names, ["cat.team", "cat.team", "two", "figlet", "unknown"])
 

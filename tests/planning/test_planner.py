@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.model.call import Forbidden, FunctionCall, Malformed, Refused
 from natsconnector.model.function import DeployedFunction
+from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
-from natsconnector.planning.planner import Planner
+from natsconnector.planning.planner import PlannedCall, Planner
 from natsconnector.testing import FakeDelivery
 
 FUNCTIONS = [
@@ -26,13 +27,19 @@ class PlannerTests(SynchronousTestCase):
     """Envelopes and topics."""
 
     def planner(self, **more: Any) -> Planner:
-        catalogue = Catalogue(Clock(), lambda: succeed(FUNCTIONS))
+        terms = Terms(**more.pop("terms", {}))
+        catalogue = Catalogue(Clock(), lambda: succeed(FUNCTIONS), terms=terms)
         catalogue.start()
         self.addCleanup(catalogue.stop)
-        return Planner(more.pop("permissions", Permissions()), ["function.*"], catalogue, **more)
+        return Planner(more.pop("permissions", Permissions()), ["function.*"], catalogue, terms=terms, **more)
+
+    def plan(self, delivery: FakeDelivery, **more: Any) -> list[PlannedCall]:
+        planned = self.planner(**more).plan(delivery)
+        assert planned is not None
+        return planned
 
     def calls(self, delivery: FakeDelivery, **more: Any) -> list[FunctionCall]:
-        return [planned.call for planned in self.planner(**more).plan(delivery)]
+        return [planned.call for planned in self.plan(delivery, **more)]
 
     def test_by_concrete_subject(self) -> None:
         """What comes on an envelope subject is an envelope, everything else a payload for a topic."""
@@ -61,11 +68,11 @@ class PlannerTests(SynchronousTestCase):
 
     def test_content_type(self) -> None:
         """The message's own, else the function's, else the setting."""
-        (call,) = self.calls(FakeDelivery(b"x", "data"), content_type="text/plain")
+        (call,) = self.calls(FakeDelivery(b"x", "data"), terms={"content_type": "text/plain"})
         self.assertEqual(call.content_type, "application/json")
         (call,) = self.calls(FakeDelivery(b"x", "data", [("Content-Type", "text/csv")]))
         self.assertEqual(call.content_type, "text/csv")
-        figlet, _ = self.calls(FakeDelivery(b"x", "banner"), content_type="text/plain")
+        figlet, _ = self.calls(FakeDelivery(b"x", "banner"), terms={"content_type": "text/plain"})
         self.assertEqual(figlet.content_type, "text/plain")
 
     def test_asynchronous(self) -> None:
@@ -95,9 +102,9 @@ class PlannerTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """What the function's annotations say goes along, for envelopes too; a setting fills in."""
-        planner = self.planner(max_inflight_per_function=7)
-        (planned,) = planner.plan(FakeDelivery(b'{"function": "cat.team"}', "function.call"))
-        self.assertEqual((planned.call.timeout_s, planned.options.max_inflight), (9, 7))
+        envelope = FakeDelivery(b'{"function": "cat.team"}', "function.call")
+        (planned,) = self.plan(envelope, terms={"max_inflight": 7})
+        self.assertEqual((planned.call.timeout_s, planned.terms.max_inflight), (9, 7))
         self.assertTrue(planned.call.asynchronous)
 
     def test_nobody_wants_it(self) -> None:
@@ -113,8 +120,8 @@ class PlannerTests(SynchronousTestCase):
     def test_before_the_functions_are_known(self) -> None:
         """Envelopes need no list of functions, topics do."""
         planner = Planner(Permissions(), ["function.*"], Catalogue(Clock(), lambda: succeed([])))
-        self.assertTrue(planner.is_ready_for(FakeDelivery(b"", "function.call")))
-        self.assertFalse(planner.is_ready_for(FakeDelivery(b"", "banner")))
+        self.assertIsNotNone(planner.plan(FakeDelivery(b'{"function": "f"}', "function.call")))
+        self.assertIsNone(planner.plan(FakeDelivery(b"", "banner")))
 
     def test_call_ids(self) -> None:
         """Derived from the message's identity and the function, so that they last over attempts and replicas."""

@@ -1,0 +1,124 @@
+"""Messages come in: planned, and taken into the backlog as far as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from natsconnector.dispatch.backlog import Backlog
+from natsconnector.dispatch.fanout import FanOut
+from natsconnector.dispatch.job import Job, job_of
+from natsconnector.journal.journal import Journal
+from natsconnector.model.call import Refused
+from natsconnector.model.outcome import Outcome, defective, failed, unfinished
+from natsconnector.model.retries import doubled_s
+from natsconnector.model.seams import IDelivery
+from natsconnector.planning.planner import PlannedCall, Planner
+
+# After which a durable message that found no room comes again.
+_OVERLOAD_S = 1.0
+_DEFECT_WAIT_S = (1.0, 120.0)
+
+
+class _Unplanned(NamedTuple):
+    """A message that came before it was known which functions want it."""
+
+    delivery: IDelivery
+    received_at: float
+
+    @property
+    def size_bytes(self) -> int:
+        return self.delivery.size_bytes
+
+
+class Intake:
+    """
+    Turns messages into jobs.
+
+    :param settle: ends a job that found no room.
+    :param defect_attempts: after how many deliveries a durable message that meets a defect of ours has failed for good.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        planner: Planner,
+        backlog: Backlog[Job],
+        clock: IReactorTime,
+        journal: Journal,
+        settle: Callable[[Job, Outcome], None],
+        *,
+        defect_attempts: int,
+    ) -> None:
+        self._planner = planner
+        self._backlog = backlog
+        self._clock = clock
+        self._journal = journal
+        self._settle = settle
+        self._defect_attempts = defect_attempts
+        self._unplanned: list[_Unplanned] = []
+
+    def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
+        """Take the calls of a message into the backlog; returns why it gets none, if so."""
+        if not self._backlog.has_room_for(delivery.size_bytes):
+            return self._overloaded()
+        try:
+            planned = self._planner.plan(delivery)
+        except Refused as e:
+            return failed(e.code, e.reason, not_executed=True, final=True)
+        except Exception:
+            self._log.failure("a defect met the message on {subject}", subject=delivery.subject)
+            return self.after_defect(delivery)
+        if planned is None:
+            return self._take_unplanned(_Unplanned(delivery, received_at))
+        for part, each in zip(self._parts(delivery, planned), planned, strict=True):
+            job = job_of(part, each, received_at)
+            # A stream source hands over only what there is room for, so we accept it always: refusing a message would
+            # use up one of its deliveries.
+            if delivery.durable or self._backlog.has_room(job):
+                self._backlog.add(job)
+            else:
+                self._settle(job, self._overloaded())
+        return None
+
+    def take_unplanned(self) -> list[_Unplanned]:
+        """Give back the messages that came before it was known which functions want them."""
+        unplanned, self._unplanned = self._unplanned, []
+        for each in unplanned:
+            self._backlog.uncount_pending(each)
+        return unplanned
+
+    def after_defect(self, delivery: IDelivery) -> Outcome:
+        """
+        The outcome of a message that met a defect of ours. A durable message is not lost by the defect: the message
+        stays in its stream, with a growing delay, and goes to the dead letters in the end.
+        """
+        defect = defective()
+        if delivery.durable and delivery.attempt < self._defect_attempts:
+            delay_s = doubled_s(*_DEFECT_WAIT_S, delivery.attempt - 1)
+            return unfinished(defect.failure or "", not_executed=False, retry_after_s=delay_s)
+        return defect
+
+    def _take_unplanned(self, unplanned: _Unplanned) -> Outcome | None:
+        if not self._backlog.may_wait(unplanned.size_bytes):
+            return self._overloaded()
+        self._unplanned.append(unplanned)
+        self._backlog.count_pending(unplanned)
+        return None
+
+    def _parts(self, delivery: IDelivery, planned: list[PlannedCall]) -> list[IDelivery]:
+        if len(planned) == 1:
+            return [delivery]
+        functions = [each.call.function for each in planned]
+        fan_out = FanOut(delivery, functions, lambda reason: self._journal.reply_lost(delivery.subject, reason))
+        return [*fan_out.parts]
+
+    def _overloaded(self) -> Outcome:
+        now_s, backlog = self._clock.seconds(), self._backlog
+        oldest_s = now_s - min((job.queued_at for job in backlog.first_of_each()), default=now_s)
+        self._journal.shed(backlog.pending, backlog.pending_bytes, oldest_s, backlog.busiest)
+        return unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)

@@ -1,0 +1,52 @@
+"""One call of a message, on its way to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from natsconnector.model.seams import IDelivery
+from natsconnector.planning.planner import PlannedCall
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A planned call, the delivery it settles, and how far it is."""
+
+    delivery: IDelivery
+    planned: PlannedCall
+    received_at: float
+    queued_at: float
+    """When it began to wait for a slot, the last time."""
+    attempt: int
+    """The number of the attempt that is made, or was made last; 0 before the first."""
+    function: str
+    size_bytes: int
+    """What it holds in memory: the message, and the call's body where that is another one."""
+    is_over: bool = False
+    """Its delivery is settled."""
+    is_held_back: bool = False
+
+    @property
+    def max_inflight(self) -> int | None:
+        return self.planned.terms.max_inflight
+
+    def hold_back(self, held_back: bool) -> None:
+        """Note, and tell the delivery, whether the function's own limit holds the call back."""
+        if held_back is not self.is_held_back:
+            self.is_held_back = held_back
+            self.delivery.hold_back(held_back)
+
+
+def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job:
+    """A job for one planned call of a message that came at ``received_at``, in seconds of the clock."""
+    body = planned.call.body
+    own_bytes = 0 if body is delivery.payload else len(body)
+    return Job(
+        delivery,
+        planned,
+        received_at,
+        received_at,
+        delivery.attempt - 1,
+        planned.function,
+        delivery.size_bytes + own_bytes,
+    )

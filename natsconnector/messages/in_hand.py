@@ -1,0 +1,195 @@
+"""The messages of a stream that the connector has taken and not settled yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.model.seams import IDelivery
+from natsconnector.nats import Msg, NatsClient, NatsError
+from natsconnector.nats.jetstream import ACK, IN_PROGRESS, Position, nak, term
+
+REPLY_SUBJECT = "X-Reply-Subject"
+
+# How many times the slots may be held by messages that their functions' limits hold back.
+_MOST_HELD_BACK = 10
+_MOST_HELD_BACK_BYTES = 64 << 20
+
+
+class InHand:
+    """
+    The ledger of unsettled messages: which there are, how many more there is room for, and which acknowledgements go
+    out. Messages that take long are kept alive by acknowledgements of progress.
+
+    :param room: how many messages may be unsettled at once, besides those that are held back.
+    :param has_room: called when there is room again.
+    :param server_version: tells the version of the server that has the stream, as far as it is known.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        client: NatsClient,
+        room: int,
+        has_room: Callable[[], object],
+        server_version: Callable[[], str | None],
+    ) -> None:
+        self.client = client
+        self._room = room
+        self._has_room = has_room
+        self._server_version = server_version
+        self._unsettled: dict[Hashable, JetStreamDelivery] = {}
+        self._held_back: set[JetStreamDelivery] = set()
+        self._held_back_bytes = 0
+        self._keep_alive = LoopingCall(self._tell_progress)
+        self._keep_alive.clock = clock
+        self._is_stopping = False
+        self.most_deliveries: int | None = None
+        """After how many deliveries the consumer gives a message up; None: never."""
+
+    @property
+    def free(self) -> int:
+        """How many messages may come now."""
+        held_back = 0
+        if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
+            held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
+        return self._room + held_back - len(self._unsettled)
+
+    def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
+        """The delivery of a message that came; None when the message came again while it is worked on."""
+        name = _name(where)
+        known = self._unsettled.get(name)
+        if known is not None:
+            known.came_again(msg, where)
+            return None
+        delivery = self._unsettled[name] = JetStreamDelivery(self, msg, where)
+        return delivery
+
+    def hold_back(self, delivery: JetStreamDelivery, held_back: bool) -> None:
+        """A delivery that is held back makes room for another one, as far as that is bounded."""
+        if held_back:
+            self._held_back.add(delivery)
+            self._held_back_bytes += delivery.size_bytes
+            self._has_room()
+        elif delivery in self._held_back:
+            self._held_back.remove(delivery)
+            self._held_back_bytes -= delivery.size_bytes
+
+    def acknowledge(self, ack_subject: str, verb: bytes) -> None:
+        """Publish an acknowledgement; without a connection it goes out with the next one, where it counts as well."""
+        try:
+            self.client.publish(ack_subject, verb)
+        except NatsError as e:
+            self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e)
+
+    def settled(self, delivery: JetStreamDelivery) -> None:
+        """Forget a delivery: there is room for another one."""
+        self._unsettled.pop(_name(delivery.where), None)
+        self.hold_back(delivery, False)
+        self._has_room()
+        self._stop_if_empty()
+
+    def term(self, reason: str) -> bytes:
+        """The acknowledgement that ends a message, with the reason where the server knows such."""
+        return term(reason, self._server_version())
+
+    def keep_alive(self, interval_s: float) -> None:
+        """Tell the server from now on, at this interval, that what is in hand is being worked on."""
+        if self._keep_alive.running:
+            self._keep_alive.stop()
+        self._keep_alive.start(interval_s, now=False).addErrback(
+            lambda f: self._log.failure("telling progress met a defect", f)
+        )
+
+    def stop(self) -> None:
+        """Take no more. What is in hand is kept alive until it is settled."""
+        self._is_stopping = True
+        self._stop_if_empty()
+
+    def _stop_if_empty(self) -> None:
+        if self._is_stopping and not self._unsettled and self._keep_alive.running:
+            self._keep_alive.stop()
+
+    def _tell_progress(self) -> None:
+        if self.client.ready:
+            for delivery in self._unsettled.values():
+                delivery.in_progress()
+
+
+@implementer(IDelivery)
+class JetStreamDelivery(MessageDelivery):
+    """
+    A message of a stream. The server has answered its publisher already, so the outcome goes to the subject that the
+    message's header ``X-Reply-Subject`` names, if any.
+    """
+
+    __slots__ = ("_ack_subject", "_in_hand", "attempt", "where")
+
+    durable = True
+    comes_again = True
+
+    def __init__(self, in_hand: InHand, msg: Msg, where: Position) -> None:
+        super().__init__(in_hand.client, msg)
+        self._in_hand = in_hand
+        self._ack_subject = msg.reply or ""
+        self.where = where
+        self.attempt = where.delivered
+
+    @property
+    def most_attempts(self) -> int | None:
+        return self._in_hand.most_deliveries
+
+    @property
+    def identity(self) -> str | None:
+        return f"{self.where.stream}-{self.where.stream_sequence}"
+
+    @property
+    def published_at_s(self) -> float | None:
+        return self.where.timestamp_ns / 1e9
+
+    @property
+    def reply_subject(self) -> str | None:
+        # Subjects that begin with $ are the server's own: a publisher could make us do there what it may not do itself.
+        asked = self._msg.headers.get(REPLY_SUBJECT)
+        return asked if asked and not asked.startswith("$") else None
+
+    def hold_back(self, held_back: bool) -> None:
+        self._in_hand.hold_back(self, held_back)
+
+    def ack(self) -> None:
+        self._settle(ACK)
+
+    def nak(self, delay_s: float) -> None:
+        self._settle(nak(delay_s))
+
+    def term(self, reason: str) -> None:
+        self._settle(self._in_hand.term(reason))
+
+    def in_progress(self) -> None:
+        """Tell the server that the message is still being worked on, so that it waits on."""
+        self._in_hand.acknowledge(self._ack_subject, IN_PROGRESS)
+
+    def came_again(self, msg: Msg, where: Position) -> None:
+        """
+        The server delivered this message again while we work on it: the ack wait was over, or the server was restarted.
+        From now on we acknowledge the new delivery.
+        """
+        self._ack_subject = msg.reply or ""
+        self.attempt = where.delivered
+        self.in_progress()
+
+    def _settle(self, verb: bytes) -> None:
+        self._in_hand.acknowledge(self._ack_subject, verb)
+        self._in_hand.settled(self)
+
+
+def _name(where: Position) -> Hashable:
+    """What tells a message from all others, those of a stream that was removed and made again included."""
+    return where.stream_sequence, where.timestamp_ns
