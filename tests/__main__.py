@@ -1,7 +1,11 @@
-"""Runs the tests with trial, in random order, and ends with a line that counts them: ``python -m tests [NAME...]``."""
+"""
+Runs the tests with trial, in random order and side by side, and ends with a line that counts them:
+``python -m tests [NAME...]``. ``JOBS=1`` runs them one after the other.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +16,9 @@ def main(names: list[str]) -> int:
     """Run the named tests, or all; the exit code is trial's."""
     folder = tempfile.mkdtemp(prefix="natsconnector-tests-")
     trial = [sys.executable, "-Wdefault", "-m", "twisted.trial", "--random=0", f"--temp-directory={folder}/trial"]
+    jobs = os.environ.get("JOBS", "4")
+    if jobs != "1":
+        trial.append(f"--jobs={jobs}")
     counts: dict[str, int] = {}
     with subprocess.Popen([*trial, *(names or ["tests"])], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

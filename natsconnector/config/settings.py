@@ -120,7 +120,8 @@ class Settings:
 
     allow_function: tuple[str, ...] | None = setting(
         "allow-function", values.list_of(values.function_pattern), None,
-        "functions that may be called, with *; none: any; for topics they are NAME.NAMESPACE, as in figlet.*",
+        "functions that may be called: NAME, in the default namespace openfaas-fn, or NAME.NAMESPACE; * stands for"
+        " anything but a dot; none: any",
         group=CALLS, metavar="P[,P]")
     callback_allow: tuple[str, ...] | None = setting(
         "callback-allow", values.list_of(values.host_pattern), None,

@@ -68,9 +68,12 @@ class FanOut:
 
     def _reply(self) -> Reply:
         failures = [part.reply.status for part in self.parts if part.reply is not None and part.reply.error is not None]
+        call_ids = {part.reply.call_id for part in self.parts if part.reply is not None}
         error = f"{len(failures)} of {len(self.parts)} functions failed" if failures else None
         body = json.dumps([part.entry for part in self.parts], separators=(",", ":")).encode()
-        return Reply(max(failures, default=200), body, (("Content-Type", "application/json"),), error)
+        # One id for all is the publisher's own; ids that were derived differ by function.
+        call_id = call_ids.pop() if len(call_ids) == 1 else self._delivery.identity
+        return Reply(max(failures, default=200), body, (("Content-Type", "application/json"),), error, call_id)
 
 
 @implementer(IDelivery)
@@ -107,6 +110,8 @@ class Part:
         if reply is None:
             return entry
         entry["status"] = reply.status
+        if reply.call_id is not None:
+            entry["call_id"] = reply.call_id
         if reply.error is not None:
             entry["error"] = reply.error
         if reply.is_response:

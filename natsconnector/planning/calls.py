@@ -86,7 +86,10 @@ def callback_url(url: object, where: str) -> str | None:
     if _URL.fullmatch(url):
         try:
             parts = urlsplit(url)
-            if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            host = (parts.hostname or "").removesuffix(".")
+            # An IPv6 address may have a zone behind a %. In a name % would hide from --callback-allow what is meant.
+            is_host = bool(host) and (":" in host or ("%" not in host and all(host.split("."))))
+            if parts.scheme in ("http", "https") and is_host and parts.port != 0:
                 return url
         except ValueError:  # brackets that do not match, a port that is no port
             pass

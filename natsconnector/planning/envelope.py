@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from natsconnector.model.call import FunctionCall, Malformed
-from natsconnector.model.headers import CONNECTION, Header, forwarded, is_header_name, is_header_value
+from natsconnector.model.headers import Header, forwarded, is_header_name, is_header_value, may_be_set
 from natsconnector.planning.calls import CONNECTOR, callback_url, kind, shown
 
 # One name for a DNS label or two joined by the dot that separates function and namespace; no character of it needs
@@ -180,10 +180,10 @@ def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
         lower = name.lower()
         if not is_header_name(name):
             raise Malformed(f"params.headers: {shown(name)} is no header name")
-        if lower in CONNECTION:
-            raise Malformed(f"params.headers may not set {name}")
         if lower in _RESERVED_HEADERS:
             raise Malformed(f"params.headers may not set {name}: use {_RESERVED_HEADERS[lower]}")
+        if not may_be_set(name):
+            raise Malformed(f"params.headers may not set {name}")
         if not isinstance(value, str):
             raise Malformed(f"params.headers: {name} is {kind(value)}, not a string")
         if not is_header_value(value):

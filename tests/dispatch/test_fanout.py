@@ -48,12 +48,13 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(
             json.loads(reply.body),
             [
-                {"function": "a", "status": 200, "body": "ü"},
-                {"function": "b", "status": 200, "body_base64": "/w=="},
-                {"function": "c", "status": 202, "body": ""},
+                {"function": "a", "status": 200, "call_id": "id", "body": "ü"},
+                {"function": "b", "status": 200, "call_id": "id", "body_base64": "/w=="},
+                {"function": "c", "status": 202, "call_id": "id", "body": ""},
             ],
         )
         self.assertEqual((reply.headers, reply.error), ((("Content-Type", "application/json"),), None))
+        self.assertEqual(reply.call_id, "id", "the publisher's own, which all have")
         self.assertEqual(self.delivery.acknowledged, [("ack", None)])
 
     def test_some_fail(self) -> None:
@@ -66,8 +67,8 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual(
             json.loads(reply.body)[1:],
             [
-                {"function": "b", "status": 500, "error": "f1 answered 500", "body": "boom"},
-                {"function": "c", "status": 502, "error": "unreachable"},
+                {"function": "b", "status": 500, "call_id": "id", "error": "f1 answered 500", "body": "boom"},
+                {"function": "c", "status": 502, "call_id": "id", "error": "unreachable"},
             ],
         )
         self.assertEqual((reply.status, reply.error), (502, "2 of 3 functions failed"))
@@ -75,7 +76,7 @@ class FanOutTests(SynchronousTestCase):
 
     def test_some_are_left(self) -> None:
         """What was not finished here is left to a later delivery, without an answer."""
-        fan_out = self.fan_out("a", "b")
+        fan_out = self.fan_out("a", "b", identity="S-1")
         self.end(fan_out, 0, Outcome(200))
         fan_out.parts[1].nak(0.0)
         self.assertEqual((self.delivery.replies, self.delivery.acknowledged), ([], [("nak", 0.0)]))

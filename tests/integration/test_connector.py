@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.defer import DeferredList
 from twisted.trial.unittest import TestCase
 
@@ -27,6 +29,22 @@ class MessagesTests(ConnectorCase):
         self.assertEqual(queued.body, b"Hello World")
         self.assertEqual(queued.headers["x-callback-url"], "http://your-callback.url/example")
         self.assertEqual(queued.headers["x-call-id"], answer.headers.get("X-Call-Id"))
+
+    async def test_credentials_stay_home(self) -> None:
+        """Functions see the gateway's credentials only where --gateway-auth-scope says all."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        for name, text in (("user", "admin"), ("password", "pa55")):
+            (folder / f"basic-auth-{name}").write_text(text)
+        self.gateway.credentials = ("admin", "pa55")
+        connector = await self.connector("--gateway-credentials", str(folder))
+        await self.request(envelope())
+        await connector.stop()
+        await self.connector("--gateway-credentials", str(folder), "--gateway-auth-scope", "all")
+        await self.request(envelope())
+        home, abroad = self.gateway.requests
+        self.assertNotIn("authorization", home.headers)
+        self.assertEqual(abroad.headers["authorization"], "Basic YWRtaW46cGE1NQ==")
 
     async def test_a_thousand_at_once(self) -> None:
         """1,000 messages published in one go arrive exactly once each."""

@@ -24,13 +24,17 @@ class PermissionsTests(SynchronousTestCase):
         self.assertTrue(self.allowed(Permissions(), callback_url="http://anywhere/"))
 
     def test_functions(self) -> None:
-        """Names match whole and in their case."""
-        permissions = Permissions(functions=["figlet", "report-*.openfaas-fn"])
+        """Names match whole and in their case, and mean the same with the default namespace and without it."""
+        permissions = Permissions(functions=["figlet", "report-*", "any.*", "a*.team-?"])
         for function, allowed in [
-            ("figlet", True), ("Figlet", False), ("figlet2", False), ("xfiglet", False),
-            ("report-a.openfaas-fn", True), ("report-a", False), ("report-axopenfaas-fn", False),
+            ("figlet", True), ("figlet.openfaas-fn", True), ("figlet.team", False), ("Figlet", False),
+            ("figlet2", False), ("xfiglet", False), ("report-a", True), ("report-a.openfaas-fn", True),
+            ("report-x.kube-system", False), ("report-axopenfaas-fn", True), ("any", True), ("any.team", True),
+            ("any.a.b", False), ("ab.team-1", True), ("a.b.team-1", False), ("ab.team-12", False),
         ]:  # fmt: skip
             self.assertEqual(self.allowed(permissions, function), allowed, function)
+        self.assertFalse(self.allowed(Permissions(functions=["*"]), "f.kube-system"))
+        self.assertTrue(self.allowed(Permissions(functions=["*.*"]), "f.kube-system"))
 
     def test_callback_hosts(self) -> None:
         """A host means every port of it, HOST:PORT that one; tricks with user info and dots change nothing."""
