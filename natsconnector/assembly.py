@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
+from natsconnector import __version__
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
@@ -15,6 +16,7 @@ from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
 from natsconnector.journal.journal import Journal
+from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource
 from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
 from natsconnector.messages.stream import JetStreamSource
@@ -148,12 +150,8 @@ def make_sources(
                 reactor,
                 client,
                 jetstream,
-                settings.stream,
-                settings.consumer,
-                (*subjects, *topics),
+                wanted(settings),
                 room=settings.max_inflight,
-                ack_wait_s=settings.ack_wait_s,
-                dead_letter=settings.dead_letter,
             )
         ]
     sources = [CoreSource(client, subjects, settings.queue_group)] if subjects else []
@@ -164,6 +162,20 @@ def make_sources(
             never = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
             catalogue.watch(lambda: topic_source.listen_on(catalogue.topics_besides(topics, never)))
     return [*sources]
+
+
+def wanted(settings: Settings) -> Wanted:
+    """The consumer that messages come from, where there is a stream."""
+    return Wanted(
+        settings.stream or "",
+        settings.consumer,
+        (*(settings.subjects or ()), *(settings.topics or ())),
+        settings.ack_wait_s,
+        settings.deliver,
+        settings.dead_letter,
+        settings.update_consumer,
+        f"natsconnector {__version__}",
+    )
 
 
 def make_dead_letters(client: NatsClient, jetstream: JetStream | None, settings: Settings) -> IDeadLetters | None:

@@ -10,16 +10,19 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from natsconnector.assembly import wanted
 from natsconnector.commands.arguments import add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.config.settings import FLAGS, Settings
 from natsconnector.gateway import BasicAuth, GatewayFault, SystemClient
-from natsconnector.messages.consumer import NotUsable, check_consumer
+from natsconnector.messages.consumer import cautions, check_dead_letters, look_at_stream, open_consumer
+from natsconnector.messages.core import shared_with_streams
+from natsconnector.messages.facts import NotUsable
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.subjects import overlaps
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
-from natsconnector.nats.jetstream import NO_CONSUMER, JetStream, JetStreamError
+from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import topics_of
 
 NAME = "check"
@@ -92,6 +95,7 @@ class _Check:
         if await self._try("NATS", self._nats):
             for subject in self._subjects():
                 await self._try(f"subject {subject}", partial(self._subscribe, subject))
+                await self._try(f"streams on {subject}", partial(self._shared_subject, subject))
             if self._settings.stream is not None:
                 if await self._try(f"stream {self._settings.stream}", self._stream):
                     await self._try(f"consumer {self._settings.consumer}", self._consumer)
@@ -148,28 +152,33 @@ class _Check:
         return "may be subscribed to"
 
     async def _stream(self) -> str:
-        fields = await self._jetstream().stream(self._settings.stream or "")
-        state = fields.get("state") or {}
-        subjects = ", ".join((fields.get("config") or {}).get("subjects") or ())
-        return f"there, with {state.get('messages')} messages of {subjects}"
+        stream = await look_at_stream(self._jetstream(), self._settings.stream or "")
+        held = ", ".join(stream.held) or "subjects of other streams"
+        return f"there, with {stream.messages} messages of {held}, {stream.retention} retention"
 
     async def _consumer(self) -> str:
         settings = self._settings
-        subjects = (*(settings.subjects or ()), *(settings.topics or ()))
-        try:
-            fields = await self._jetstream().consumer(settings.stream or "", settings.consumer)
-        except JetStreamError as e:
-            if e.err_code != NO_CONSUMER:
-                raise
+        opened = await open_consumer(self._jetstream(), wanted(settings), make=False)
+        for caution in cautions(opened, wanted(settings), settings.max_inflight):
+            print(f"warn  {caution}")
+        found = opened.consumer
+        if found is None:
             return "missing; the connector will make it"
-        await check_consumer(self._jetstream(), settings.stream or "", settings.consumer, fields, subjects)
-        return f"there, {fields.get('num_pending')} messages wait, {fields.get('num_ack_pending')} are being worked on"
+        return f"there, {found.pending} messages wait, {found.outstanding} are being worked on"
 
     async def _dead_letters(self) -> str:
-        names = await self._jetstream().stream_names(self._settings.dead_letter or "")
-        if not names:
-            raise Failed("no stream listens there: create one")
-        return f"go to stream {', '.join(names)}"
+        streams = await check_dead_letters(self._jetstream(), self._settings.dead_letter or "")
+        return f"go to stream {', '.join(stream.name for stream in streams)}" if streams else "go to a stream"
+
+    async def _shared_subject(self, subject: str) -> str:
+        """Whether a stream listens where messages of core NATS come: requesters would get its answer too."""
+        try:
+            names = await JetStream(self._client, timeout_s=2.0).stream_names(subject)
+        except NatsError:
+            return "no stream listens there, as far as can be told"
+        if names:
+            raise CannotTell(shared_with_streams(subject, names))
+        return "no stream listens there"
 
     def _jetstream(self) -> JetStream:
         return JetStream(self._client, domain=self._settings.js_domain)

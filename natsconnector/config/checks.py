@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from natsconnector.model.subjects import overlaps
+from natsconnector.model.subjects import overlaps, reserved_for_nats
 from natsconnector.nats import BadCredentials, Tls, parse_server
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -54,8 +54,12 @@ def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
     """Each message is to arrive once, in one of the two ways, and none that the connector itself publishes."""
     subjects, topics = found.get("subjects") or (), found.get("topics") or ()
     prefix = found.get("inbox_prefix")
+    for field in ("subjects", "topics") if not found.get("stream") else ():
+        for subject in found.get(field) or ():
+            if (reserved := reserved_for_nats(subject)) is not None:
+                yield f"{names[field]}: {subject!r} would hear {reserved}, which is NATS's own"
     for subject in subjects:
-        if prefix is not None and overlaps(subject, f"{prefix}.>"):
+        if prefix not in (None, "_INBOX") and overlaps(subject, f"{prefix}.>"):
             yield f"{names['subjects']}: {subject!r} would hear {prefix}.>, where replies to the connector come"
         for topic in topics:
             if overlaps(subject, topic):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from natsconnector.model.subjects import subject_fault
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from natsconnector.model.subjects import reserved_for_nats, subject_fault
 from natsconnector.nats import BadServerUrl, BadSubject, check_inbox_prefix, parse_server
 from natsconnector.nats.jetstream import check_name
 
@@ -43,4 +48,21 @@ def concrete_subject(text: str) -> str:
     """A subject to publish to."""
     if {"*", ">"} & set(subject(text).split(".")):
         raise ValueError("has wildcards: it is published to")
+    if (reserved := reserved_for_nats(text)) is not None:
+        raise ValueError(f"is one of {reserved}, which is NATS's own")
     return text
+
+
+def deliver(text: str) -> Mapping[str, Any]:
+    """Where a consumer begins that is made: ``all``, ``new``, ``last``, a sequence, or a time (RFC 3339)."""
+    if text.lower() in ("all", "new", "last"):
+        return {"deliver_policy": text.lower()}
+    if re.fullmatch(r"[1-9][0-9]{0,17}", text):
+        return {"deliver_policy": "by_start_sequence", "opt_start_seq": int(text)}
+    try:
+        moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
+        if moment.tzinfo is None or "T" not in text.upper():
+            raise ValueError
+    except ValueError:
+        raise ValueError("is none of all, new, last, a sequence, or a time like 2026-01-31T12:00:00Z") from None
+    return {"deliver_policy": "by_start_time", "opt_start_time": moment.astimezone(timezone.utc).isoformat()}

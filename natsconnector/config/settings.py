@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from natsconnector.config import files, nats_values, values
 from natsconnector.config.flags import (
@@ -115,6 +117,13 @@ class Settings:
         "ack-wait", values.duration, "30s",
         "of the consumer, if it is made: after it a dead connector's messages go to another", "ack_wait",
         group=JETSTREAM, metavar="D")
+    deliver: Mapping[str, Any] = setting(
+        "deliver", nats_values.deliver, "all",
+        "where the consumer begins when it is first made: all, new, last, a sequence, or a time (RFC 3339)",
+        group=JETSTREAM, metavar="P")
+    update_consumer: bool = switch(
+        "update-consumer", "change the subjects of an existing consumer to ours; nothing is called again",
+        group=JETSTREAM)
     js_domain: str | None = setting(
         "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D")
 

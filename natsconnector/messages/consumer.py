@@ -2,183 +2,244 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from natsconnector.model.subjects import covers, overlaps
+from natsconnector.messages.facts import ConsumerFacts, NotUsable, StreamFacts, consumer_facts, stream_facts
+from natsconnector.model.subjects import covers
+from natsconnector.nats import PermissionsViolation
 from natsconnector.nats.jetstream import NO_CONSUMER, NO_STREAM, JetStream, JetStreamError, version
 
 _SEVERAL_FILTERS_SINCE = (2, 10, 0)
-
-
-class NotUsable(Exception):
-    """What the connector needs is not there, or is not as it has to be; the text says what to do."""
+_NOT_UNIQUE = 10100
 
 
 @dataclass(frozen=True, slots=True)
-class Consumer:
-    """A consumer as the server has it."""
+class Wanted:
+    """What the connector wants of a stream."""
 
-    name: str
-    ack_wait_s: float
-    max_deliver: int | None
-    """None: without limit."""
-    max_ack_pending: int | None
-    paused: bool = False
+    stream: str
+    consumer: str
+    subjects: tuple[str, ...]
+    ack_wait_s: float = 30.0
+    """Of the consumer, if it is made here; likewise ``deliver``."""
+    deliver: Mapping[str, Any] = field(default_factory=lambda: {"deliver_policy": "all"})
+    dead_letter: str | None = None
+    """A subject that a stream has to listen on."""
+    update: bool = False
+    """Whether an existing consumer that takes other subjects is to be changed."""
+    description: str = ""
 
-    def cautions(self, room: int) -> list[str]:
-        """What may surprise, a sentence each."""
-        cautions = []
-        if self.max_ack_pending is not None and self.max_ack_pending < 10 * room:
-            cautions.append(
-                f"consumer {self.name} allows {self.max_ack_pending} unacknowledged messages (max_ack_pending); those"
-                " that wait for another attempt count too, so that one failing function can stall all others:"
-                " make it unlimited (-1)"
-            )
-        if self.max_deliver is not None:
-            cautions.append(
-                f"consumer {self.name} gives a message up after {self.max_deliver} deliveries (max_deliver), even if"
-                " --retry-attempts allows more; a crash in the last of them loses it: make it unlimited (-1)"
-            )
-        if self.paused:
-            cautions.append(f"consumer {self.name} is paused: nothing comes until it is resumed")
-        return cautions
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A consumer that fits, and its stream."""
+
+    consumer: ConsumerFacts | None
+    """None when there is none, and it was not to be made."""
+    stream: StreamFacts
+    made_from: int | None = None
+    """The sequence that the consumer begins at, if it was made now."""
 
 
 async def open_consumer(
-    jetstream: JetStream,
-    stream: str,
-    name: str,
-    subjects: Sequence[str],
-    ack_wait_s: float,
-    dead_letter: str | None,
-) -> Consumer:
+    jetstream: JetStream, wanted: Wanted, *, make: bool = True, done: tuple[str, int] | None = None
+) -> Opened:
     """
-    The consumer of that name: as it is if it fits, made if it is missing.
+    The consumer that is wanted: as it is if it fits, made if it is missing.
 
+    :param make: whether it may be made, or changed; without that the same things are looked at.
+    :param done: when the stream was made, and up to which sequence its messages are known to be acknowledged: a
+        consumer that was removed does not begin again before that.
     :raises NotUsable: stream or dead-letter stream are missing, or the consumer does not fit.
     :raises NatsError: it cannot be told.
     """
-    if dead_letter is not None and not await jetstream.stream_names(dead_letter):
-        raise NotUsable(f"no stream listens on the dead-letter subject {dead_letter}: create one")
+    stream = await look_at_stream(jetstream, wanted.stream)
+    if wanted.dead_letter is not None:
+        await check_dead_letters(jetstream, wanted.dead_letter)
+    missing = [subject for subject in wanted.subjects if not stream.holds(subject)]
     try:
-        fields = await jetstream.consumer(stream, name)
+        consumer = consumer_facts(wanted.consumer, await jetstream.consumer(wanted.stream, wanted.consumer))
     except JetStreamError as e:
         if e.err_code == NO_STREAM:
-            raise _no_stream(stream) from None
+            raise _no_stream(wanted.stream) from None
         if e.err_code != NO_CONSUMER:
             raise
-        fields = await _create(jetstream, stream, name, subjects, ack_wait_s)
-    else:
-        await check_consumer(jetstream, stream, name, fields, subjects)
-    config = _config(name, fields)
-    # The server waits as the list says, if there is one.
-    waits = [wait for wait in config.get("backoff") or () if isinstance(wait, int)]
-    return Consumer(
-        name,
-        min(waits, default=_number(config, "ack_wait", 30_000_000_000)) / 1e9,
-        _limit(config, "max_deliver"),
-        _limit(config, "max_ack_pending"),
-        fields.get("paused") is True,
-    )
+        if len(missing) == len(wanted.subjects):
+            raise NotUsable(
+                f"stream {stream.name} holds {', '.join(stream.held)}, nothing that --subject and --topics name:"
+                f" {', '.join(wanted.subjects)}"
+            ) from None
+        if not make:
+            return Opened(None, stream)
+        return await _make(jetstream, wanted, stream, done)
+    if wanted.update and make and not _fits(consumer, stream, wanted):
+        config = {key: value for key, value in consumer.config.items() if not key.startswith("filter_subject")}
+        changed = {**config, **_filters(jetstream, wanted), "durable_name": wanted.consumer}
+        consumer = consumer_facts(wanted.consumer, await jetstream.create_consumer(wanted.stream, changed))
+    check_consumer(consumer, stream, wanted)
+    return Opened(consumer, stream)
 
 
-async def _create(
-    jetstream: JetStream, stream: str, name: str, subjects: Sequence[str], ack_wait_s: float
-) -> dict[str, Any]:
-    there = await _subjects_of(jetstream, stream)
-    if there and not any(overlaps(one, other) for one in there for other in subjects):
-        raise NotUsable(
-            f"stream {stream} holds {', '.join(there)}, nothing that --subject and --topics name: {', '.join(subjects)}"
-        )
-    fields = await jetstream.create_consumer(stream, _wanted(jetstream, name, subjects, ack_wait_s))
+async def look_at_stream(jetstream: JetStream, name: str) -> StreamFacts:
+    """
+    What the server says of a stream.
+
+    :raises NotUsable: there is none of that name.
+    """
     try:
-        await check_consumer(jetstream, stream, name, fields, subjects)
-    except NotUsable:
-        # The server has not understood all of it, and what it has made would take what nobody asked for.
-        await jetstream.delete_consumer(stream, name)
-        raise
-    return fields
-
-
-async def _subjects_of(jetstream: JetStream, stream: str) -> list[str]:
-    """The subjects that a stream listens on; none when it gets its messages from other streams."""
-    try:
-        config = _config(stream, await jetstream.stream(stream))
+        return stream_facts(name, await jetstream.stream(name))
     except JetStreamError as e:
         if e.err_code == NO_STREAM:
-            raise _no_stream(stream) from None
+            raise _no_stream(name) from None
         raise
-    if config.get("mirror") or config.get("sources"):
-        return []
-    return [subject for subject in config.get("subjects") or () if isinstance(subject, str)]
 
 
-def _no_stream(stream: str) -> NotUsable:
-    return NotUsable(f"there is no stream {stream}: create it, it is never created by the connector")
-
-
-def _wanted(jetstream: JetStream, name: str, subjects: Sequence[str], ack_wait_s: float) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "durable_name": name,
-        "ack_policy": "explicit",
-        "ack_wait": round(ack_wait_s * 1e9),
-        "deliver_policy": "all",
-        "replay_policy": "instant",
-        "max_deliver": -1,
-        "max_ack_pending": -1,
-    }
-    if len(subjects) == 1:
-        return config | {"filter_subject": subjects[0]}
-    server = jetstream.server_version
-    if server is not None and version(server) < _SEVERAL_FILTERS_SINCE:
-        # It would ignore the list and give the consumer everything that is in the stream.
-        raise NotUsable(f"a consumer of several subjects needs nats-server 2.10 or newer, this is {server}")
-    return config | {"filter_subjects": list(subjects)}
-
-
-async def check_consumer(
-    jetstream: JetStream, stream: str, name: str, fields: dict[str, Any], subjects: Sequence[str]
-) -> None:
+async def check_dead_letters(jetstream: JetStream, subject: str) -> list[StreamFacts]:
     """
-    Look at a consumer as the server describes it in ``fields``.
+    The streams that keep dead letters.
 
-    :raises NotUsable: it is of another kind than the connector needs.
+    :raises NotUsable: none listens on their subject, or one that does would keep nothing.
     """
-    config = _config(name, fields)
-    filters = config.get("filter_subjects") or [config.get("filter_subject") or ">"]
-    if filters == [">"] and ">" not in subjects:
-        # All that is in the stream: that fits if nothing else can be in it.
-        there = await _subjects_of(jetstream, stream)
-        fits = bool(there) and all(any(covers(wide, narrow) for wide in subjects) for narrow in there)
-    else:
-        fits = set(filters) == set(subjects)
+    names = await jetstream.stream_names(subject)
+    if not names:
+        raise NotUsable(f"no stream listens on the dead-letter subject {subject}: create one")
+    streams = []
+    for name in names:
+        try:
+            streams.append(await look_at_stream(jetstream, name))
+        except PermissionsViolation:  # looking is a favour: that the stream is there is known
+            continue
+    for stream in streams:
+        if stream.keeps_nothing:
+            raise NotUsable(
+                f"stream {stream.name}, which listens on the dead-letter subject {subject}, has interest retention and"
+                " no consumer: it would keep nothing; give it limits retention"
+            )
+        if stream.keeps_one_per_subject:
+            raise NotUsable(
+                f"stream {stream.name}, which listens on the dead-letter subject {subject}, keeps one message of a"
+                " subject (max_msgs_per_subject): each dead letter would remove the one before"
+            )
+    return streams
+
+
+def check_consumer(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted) -> None:
+    """:raises NotUsable: the consumer is of another kind than the connector needs."""
+    config = consumer.config
     for wrong in (
         config.get("deliver_subject") and "it is a push consumer, not a pull consumer",
         not config.get("durable_name") and "it is not durable: the server forgets it",
         config.get("ack_policy") != "explicit" and f"its ack_policy is {config.get('ack_policy')}, not explicit",
         config.get("headers_only") and "it gives headers only",
         config.get("priority_groups") and "it has priority groups",
-        not fits
-        and f"it takes {', '.join(sorted(filters))}, but --subject and --topics name {', '.join(sorted(subjects))}",
     ):
         if wrong:
-            raise NotUsable(f"consumer {name} does not fit: {wrong}; name another one with --consumer, or remove it")
+            raise NotUsable(
+                f"consumer {consumer.name} does not fit: {wrong}; name another one with --consumer, or remove it"
+            )
+    if not _fits(consumer, stream, wanted):
+        raise NotUsable(
+            f"consumer {consumer.name} does not fit: it takes {', '.join(sorted(consumer.filters))}, but --subject and"
+            f" --topics name {', '.join(sorted(wanted.subjects))}; --update-consumer changes that and calls nothing"
+            " again"
+        )
 
 
-def _config(name: str, fields: dict[str, Any]) -> dict[str, Any]:
-    config = fields.get("config")
-    if not isinstance(config, dict):
-        raise NotUsable(f"the server describes {name} in a way that is not understood")
-    return config
+def _fits(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted) -> bool:
+    if consumer.filters != (">",) or ">" in wanted.subjects:
+        return set(consumer.filters) == set(wanted.subjects)
+    # It takes all that is in the stream: that fits if nothing else can be in it.
+    return bool(stream.held) and all(any(covers(wide, narrow) for wide in wanted.subjects) for narrow in stream.held)
 
 
-def _number(config: dict[str, Any], field: str, default: int) -> int:
-    value = config.get(field)
-    return value if isinstance(value, int) else default
+async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done: tuple[str, int] | None) -> Opened:
+    config = {
+        "durable_name": wanted.consumer,
+        "description": wanted.description,
+        "ack_policy": "explicit",
+        "ack_wait": round(wanted.ack_wait_s * 1e9),
+        "replay_policy": "instant",
+        "max_deliver": -1,
+        "max_ack_pending": -1,
+        **wanted.deliver,
+        **_filters(jetstream, wanted),
+    }
+    if stream.retention == "workqueue":
+        # What was acknowledged is gone from such a stream, and it allows no other beginning.
+        config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {"deliver_policy": "all"}
+    elif done is not None and done[0] == stream.created:
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": done[1] + 1}
+    try:
+        consumer = consumer_facts(wanted.consumer, await jetstream.create_consumer(wanted.stream, config))
+    except JetStreamError as e:
+        if e.err_code != _NOT_UNIQUE:
+            raise
+        raise NotUsable(
+            f"another consumer of stream {stream.name}, which has work-queue retention, takes some of"
+            f" {', '.join(wanted.subjects)} already: {e}"
+        ) from None
+    try:
+        check_consumer(consumer, stream, wanted)
+    except NotUsable:
+        # The server has not understood all of it, and what it has made would take what nobody asked for.
+        await jetstream.delete_consumer(wanted.stream, wanted.consumer)
+        raise
+    start = config.get("opt_start_seq")
+    return Opened(consumer, stream, start if isinstance(start, int) else stream.first_sequence)
 
 
-def _limit(config: dict[str, Any], field: str) -> int | None:
-    value = _number(config, field, -1)
-    return value if value > 0 else None
+def _filters(jetstream: JetStream, wanted: Wanted) -> dict[str, Any]:
+    if len(wanted.subjects) == 1:
+        return {"filter_subject": wanted.subjects[0]}
+    server = jetstream.server_version
+    if server is not None and version(server) < _SEVERAL_FILTERS_SINCE:
+        # It would ignore the list and give the consumer everything that is in the stream.
+        raise NotUsable(f"a consumer of several subjects needs nats-server 2.10 or newer, this is {server}")
+    return {"filter_subjects": list(wanted.subjects)}
+
+
+def _no_stream(stream: str) -> NotUsable:
+    return NotUsable(f"there is no stream {stream}: create it, it is never created by the connector")
+
+
+def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
+    """What may surprise about a stream and its consumer, a sentence each."""
+    told = []
+    stream, consumer = opened.stream, opened.consumer
+    missing = [subject for subject in wanted.subjects if not stream.holds(subject)]
+    if missing:
+        told.append(f"stream {stream.name} does not listen on {', '.join(missing)}: nothing comes from there")
+    if stream.retention == "limits":
+        told.append(
+            f"stream {stream.name} has limits retention: messages stay in it when they are acknowledged, and a consumer"
+            " of another name calls all of them again; work-queue retention (--retention work) removes them"
+        )
+    if stream.limits:
+        told.append(
+            f"stream {stream.name} removes messages by {', '.join(stream.limits)}, those too that wait for another"
+            " attempt, without a dead letter"
+        )
+    if consumer is None:
+        return told
+    if consumer.max_ack_pending is not None and consumer.max_ack_pending < 10 * room:
+        told.append(
+            f"consumer {consumer.name} allows {consumer.max_ack_pending} unacknowledged messages (max_ack_pending);"
+            " those that wait for another attempt count too, so that one failing function can stall all others: make"
+            " it unlimited (-1)"
+        )
+    if consumer.max_deliver is not None:
+        told.append(
+            f"consumer {consumer.name} gives a message up after {consumer.max_deliver} deliveries (max_deliver), even"
+            " if --retry-attempts allows more; a crash in the last of them loses it: make it unlimited (-1)"
+        )
+    if consumer.inactive_threshold_s > 0:
+        told.append(
+            f"consumer {consumer.name} is removed by the server when no connector is there for"
+            f" {consumer.inactive_threshold_s:g} s (inactive_threshold, maybe from the stream's consumer_limits): what"
+            " a stream with limits retention holds is then called again"
+        )
+    if consumer.is_paused:
+        told.append(f"consumer {consumer.name} is paused: nothing comes until it is resumed")
+    return told

@@ -12,6 +12,16 @@ from natsconnector.messages.delivery import MessageDelivery
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Subscription
 
+_ACK_PREFIX = "$JS.ACK."
+
+
+def shared_with_streams(subject: str, names: Sequence[str]) -> str:
+    """What happens where streams listen on the subject of a core subscription, in one sentence."""
+    return (
+        f"stream {', '.join(names)} listens on {subject} too: requesters get its acknowledgement for an answer, and a"
+        " connector that takes messages from the stream (--stream) would call every message a second time"
+    )
+
 
 @implementer(IDelivery)
 class CoreDelivery(MessageDelivery):
@@ -63,6 +73,7 @@ class CoreSource:
         self._deliver: Callable[[IDelivery], None] | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._stopped = False
+        self._has_told_of_acks = False
 
     @property
     def description(self) -> str:
@@ -85,6 +96,13 @@ class CoreSource:
             drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f))
 
     def _received(self, msg: Msg) -> None:
+        if msg.reply is not None and msg.reply.startswith(_ACK_PREFIX) and not self._has_told_of_acks:
+            self._has_told_of_acks = True
+            self._log.warn(
+                "messages on {subject} come from a push consumer, which sends each of them again until it is"
+                " acknowledged, which a connector of core NATS does not do: take them with --stream {stream} instead",
+                subject=msg.subject, stream=msg.reply.split(".")[2], event="push_consumer",
+            )  # fmt: skip
         if self._deliver is not None:
             self._deliver(CoreDelivery(self._client, msg))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -19,6 +19,7 @@ REPLY_SUBJECT = "X-Reply-Subject"
 # How many times the slots may be held by messages that their functions' limits hold back.
 _MOST_HELD_BACK = 10
 _MOST_HELD_BACK_BYTES = 64 << 20
+_MOST_DONE = 65536
 
 
 class InHand:
@@ -45,7 +46,10 @@ class InHand:
         self._room = room
         self._has_room = has_room
         self._server_version = server_version
-        self._unsettled: dict[Hashable, JetStreamDelivery] = {}
+        self._unsettled: dict[tuple[int, int], JetStreamDelivery] = {}
+        # What was acknowledged or terminated here and may come again all the same: its acknowledgement was lost, or the
+        # consumer was removed and made again. By name, in the order of their ends.
+        self._done: dict[tuple[int, int], bytes] = {}
         self._held_back: set[JetStreamDelivery] = set()
         self._held_back_bytes = 0
         self._keep_alive = LoopingCall(self._tell_progress)
@@ -63,11 +67,15 @@ class InHand:
         return self._room + held_back - len(self._unsettled)
 
     def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
-        """The delivery of a message that came; None when the message came again while it is worked on."""
+        """The delivery of a message that came; None when the message is being worked on, or has had its end here."""
         name = _name(where)
         known = self._unsettled.get(name)
         if known is not None:
             known.came_again(msg, where)
+            return None
+        done = self._done.get(name)
+        if done is not None:
+            self.acknowledge(msg.reply or "", done)
             return None
         delivery = self._unsettled[name] = JetStreamDelivery(self, msg, where)
         return delivery
@@ -89,12 +97,26 @@ class InHand:
         except NatsError as e:
             self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e)
 
-    def settled(self, delivery: JetStreamDelivery) -> None:
-        """Forget a delivery: there is room for another one."""
-        self._unsettled.pop(_name(delivery.where), None)
+    def settled(self, delivery: JetStreamDelivery, done: bytes | None = None) -> None:
+        """
+        A delivery is no longer in hand: there is room for another one.
+
+        :param done: the acknowledgement that ended the message for good; None if the message is to come again.
+        """
+        name = _name(delivery.where)
+        self._unsettled.pop(name, None)
+        if done is not None:
+            self._done[name] = done
+            if len(self._done) > _MOST_DONE:
+                del self._done[next(iter(self._done))]
         self.hold_back(delivery, False)
         self._has_room()
         self._stop_if_empty()
+
+    def forget_up_to(self, sequence: int) -> None:
+        """The server has all acknowledgements up to this sequence of the stream: those messages do not come again."""
+        if self._done:
+            self._done = {name: done for name, done in self._done.items() if name[0] > sequence}
 
     def term(self, reason: str) -> bytes:
         """The acknowledgement that ends a message, with the reason where the server knows such."""
@@ -164,13 +186,13 @@ class JetStreamDelivery(MessageDelivery):
         self._in_hand.hold_back(self, held_back)
 
     def ack(self) -> None:
-        self._settle(ACK)
+        self._settle(ACK, ACK)
 
     def nak(self, delay_s: float) -> None:
-        self._settle(nak(delay_s))
+        self._settle(nak(delay_s), None)
 
     def term(self, reason: str) -> None:
-        self._settle(self._in_hand.term(reason))
+        self._settle(verb := self._in_hand.term(reason), verb)
 
     def in_progress(self) -> None:
         """Tell the server that the message is still being worked on, so that it waits on."""
@@ -185,11 +207,11 @@ class JetStreamDelivery(MessageDelivery):
         self.attempt = where.delivered
         self.in_progress()
 
-    def _settle(self, verb: bytes) -> None:
+    def _settle(self, verb: bytes, done: bytes | None) -> None:
         self._in_hand.acknowledge(self._ack_subject, verb)
-        self._in_hand.settled(self)
+        self._in_hand.settled(self, done)
 
 
-def _name(where: Position) -> Hashable:
+def _name(where: Position) -> tuple[int, int]:
     """What tells a message from all others, those of a stream that was removed and made again included."""
     return where.stream_sequence, where.timestamp_ns

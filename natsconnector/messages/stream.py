@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from natsconnector.messages.consumer import Consumer, NotUsable, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.facts import ConsumerFacts, NotUsable, consumer_facts
 from natsconnector.messages.in_hand import InHand
+from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream, PullConsumer, position
 
 _RETRY_S = (1.0, 30.0)
+_LOOK_S = 5.0
 
 
 @implementer(ISource)
@@ -26,41 +29,31 @@ class JetStreamSource:
 
     Only as many messages are pulled as may be in flight, so what waits, waits in the stream. The stream has to exist;
     the consumer is made when it is missing. As long as either cannot be used the source is not ready, says why once,
-    and looks again.
+    and looks again. A consumer that was removed is made again from where the old one was.
 
-    :param subjects: what of the stream is taken.
     :param room: how many messages may be unsettled at once.
-    :param ack_wait_s: of the consumer, if it is made here.
-    :param dead_letter: a subject that has to be in a stream, or None.
     """
 
     _log = Logger()
 
-    def __init__(
-        self,
-        clock: Any,
-        client: NatsClient,
-        jetstream: JetStream,
-        stream: str,
-        consumer: str,
-        subjects: Sequence[str],
-        *,
-        room: int,
-        ack_wait_s: float,
-        dead_letter: str | None = None,
-    ) -> None:
+    def __init__(self, clock: Any, client: NatsClient, jetstream: JetStream, wanted: Wanted, *, room: int) -> None:
         self._clock = clock
         self._client = client
         self._jetstream = jetstream
-        self._stream = stream
-        self._consumer = consumer
-        self._subjects = tuple(subjects)
+        self._wanted = wanted
         self._room = room
         self._in_hand = InHand(clock, client, room, self._pull_more, lambda: jetstream.server_version)
         self._is_held = False
-        self._ack_wait_s = ack_wait_s
-        self._dead_letter = dead_letter
-        self.description = f"subjects {', '.join(subjects)} of stream {stream}, consumer {consumer}"
+        self.description = (
+            f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
+        )
+        self.consumer: ConsumerFacts | None = None
+        """What the server said of the consumer the last time."""
+        self._stream_created = ""
+        self._done: tuple[str, int] | None = None
+        self._look = LoopingCall(self._look_at_consumer)
+        self._look.clock = clock
+        self._cautions: set[str] = set()
         self._pulling: PullConsumer | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
         self._flow: Deferred[None] | None = None
@@ -111,41 +104,81 @@ class JetStreamSource:
         while True:
             await self._client.when_ready()
             try:
-                consumer = await open_consumer(
-                    self._jetstream, self._stream, self._consumer, self._subjects, self._ack_wait_s, self._dead_letter
-                )
+                opened = await open_consumer(self._jetstream, self._wanted, done=self._done)
+                assert opened.consumer is not None
+                failures, self._said = 0, ""
+                self._say_opened(opened)
+                reason = await self._pull(opened.consumer)
+                self._log.error(
+                    "consumer {name} is lost: {reason}; looking for it again",
+                    name=self._wanted.consumer, reason=reason, event="consumer_lost",
+                )  # fmt: skip
+            except (CancelledError, ClientClosed):
+                raise
             except (NatsError, NotUsable) as e:
                 failures += 1
                 self._say_not_ready(str(e))
-            else:
-                failures, self._said = 0, ""
-                reason = await self._pull(consumer)
-                self._log.error("consumer {name} is lost: {reason}", name=self._consumer, reason=reason)
-            # The exponent is bounded because a float is not.
-            await deferLater(self._clock, min(_RETRY_S[0] * 2.0 ** min(failures, 64), _RETRY_S[1]))
+            except Exception as e:
+                failures += 1
+                self._said = str(e)
+                self._log.failure("taking messages from JetStream met a defect; trying again")
+            await deferLater(self._clock, doubled_s(*_RETRY_S, failures))
 
-    async def _pull(self, consumer: Consumer) -> str:
-        for caution in consumer.cautions(self._room):
-            self._log.warn("{text}", text=caution)
+    async def _pull(self, consumer: ConsumerFacts) -> str:
+        self.consumer = consumer
         self._in_hand.most_deliveries = consumer.max_deliver
         lost: Deferred[str] = Deferred()
         self._pulling = PullConsumer(
             self._clock,
             self._jetstream,
-            self._stream,
-            self._consumer,
+            self._wanted.stream,
+            self._wanted.consumer,
             room=self._free,
             deliver=self._received,
             lost=lost.callback,
         )
-        self._pulling.start()
-        # Three times within the ack wait, so that one that is lost or late does no harm.
-        self._in_hand.keep_alive(consumer.ack_wait_s / 3)
-        self._tell_ready()
         try:
+            self._pulling.start()
+            # Three times within the ack wait, so that one that is lost or late does no harm.
+            self._in_hand.keep_alive(consumer.ack_wait_s / 3)
+            self._look.start(_LOOK_S).addErrback(lambda f: self._log.failure("looking at the consumer met a defect", f))
+            self._tell_ready()
             return await lost
         finally:
             self._pulling = None
+            if self._look.running:
+                self._look.stop()
+
+    def _look_at_consumer(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._note_progress())
+
+    async def _note_progress(self) -> None:
+        """Remember how far the consumer is: if it is removed it is made again from there."""
+        if not self._client.ready:
+            return
+        wanted = self._wanted
+        try:
+            facts = consumer_facts(wanted.consumer, await self._jetstream.consumer(wanted.stream, wanted.consumer))
+        except (NatsError, NotUsable):
+            return  # whether the consumer is lost shows at the pull
+        self.consumer = facts
+        self._done = (self._stream_created, facts.floor)
+        self._in_hand.forget_up_to(facts.floor)
+
+    def _say_opened(self, opened: Opened) -> None:
+        if opened.stream.created != self._stream_created:
+            self._stream_created, self._done = opened.stream.created, None
+        if opened.made_from is not None and opened.consumer is not None:
+            self._log.warn(
+                "made consumer {name} of stream {stream}, from message {sequence}: {pending} messages wait",
+                name=self._wanted.consumer, stream=self._wanted.stream, sequence=opened.made_from,
+                pending=opened.consumer.pending, event="consumer_made",
+            )  # fmt: skip
+        found = cautions(opened, self._wanted, self._room)
+        for caution in found:
+            if caution not in self._cautions:
+                self._log.warn("{text}", text=caution, event="caution")
+        self._cautions = set(found)
 
     def _received(self, msg: Msg) -> None:
         where = position(msg.reply)
@@ -162,4 +195,4 @@ class JetStreamSource:
     def _say_not_ready(self, reason: str) -> None:
         if reason != self._said:
             self._said = reason
-            self._log.error("not ready, trying again for ever: {reason}", reason=reason)
+            self._log.error("not ready, trying again for ever: {reason}", reason=reason, event="not_ready")

@@ -17,7 +17,7 @@ _RESERVED = ("_INBOX.>", "$JS.>", "$SYS.>")
 
 
 def subject_fault(subject: str) -> str | None:
-    """Why the connector does not subscribe to a subject, in a few words that follow its name; None when it may."""
+    """Why a text is no subject to subscribe to, in a few words that follow it; None when it is one."""
     if len(subject) > _MOST_BYTES or len(subject.encode("utf-8", "replace")) > _MOST_BYTES:
         return f"is not a subject: it has more than {_MOST_BYTES} bytes"
     *tokens, last = subject.split(".")
@@ -27,8 +27,17 @@ def subject_fault(subject: str) -> str | None:
         last in ("*", ">") or _TOKEN.fullmatch(last)
     ):
         return "is not a subject: no white space, * only as a whole token, > only as the whole last one"
-    reserved = next((reserved for reserved in _RESERVED if overlaps(subject, reserved)), None)
-    return None if reserved is None else f"would hear {reserved}, which is NATS's own"
+    return None
+
+
+def reserved_for_nats(subject: str) -> str | None:
+    """Which of the server's own subjects a subscription to ``subject`` would hear; None when it would hear none."""
+    return next((reserved for reserved in _RESERVED if overlaps(subject, reserved)), None)
+
+
+def is_reserved(subject: str) -> bool:
+    """Whether all that a subscription to ``subject`` could hear is the server's own."""
+    return any(covers(reserved, subject) for reserved in _RESERVED)
 
 
 def overlaps(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from natsconnector.config import values
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.retries import RetryPolicy
-from natsconnector.model.subjects import subject_fault
+from natsconnector.model.subjects import is_reserved, subject_fault
 
 TOPIC = "topic"
 
@@ -77,7 +77,8 @@ def topics_of(function: DeployedFunction, delimiter: str) -> tuple[list[str], li
         topic = text.strip()
         if not topic:
             continue
-        if (fault := subject_fault(topic)) is None:
+        fault = "is NATS's own, and never a topic" if is_reserved(topic) else subject_fault(topic)
+        if fault is None:
             topics.append(topic)
         else:
             faults.append(f"function {function.full_name}: annotation {TOPIC}: {topic!r} {fault}; it is ignored")

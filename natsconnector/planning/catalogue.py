@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from natsconnector.model.function import DeployedFunction
-from natsconnector.model.subjects import SubjectMap, overlaps
+from natsconnector.model.subjects import SubjectMap, overlaps, reserved_for_nats
 from natsconnector.planning.annotations import Terms, terms_of, topics_of
 
 Subscriber = tuple[str, Terms]
@@ -96,7 +96,7 @@ class Catalogue:
         """``others`` and all topics of functions, but none that overlaps with one of ``never``; that is said once."""
         wanted = dict.fromkeys(others)
         for topic in self.topics:
-            clash = next((subject for subject in never if overlaps(topic, subject)), None)
+            clash = reserved_for_nats(topic) or next((subject for subject in never if overlaps(topic, subject)), None)
             if clash is None:
                 wanted[topic] = None
             elif topic not in self._clashes:

@@ -119,7 +119,7 @@ class CheckTests(CommandCase):
         self.gateway.credentials = ("admin", "x")
         output, _, code = await self.command("check", "--stream", "S", "--topics", "orders", async_invocation="1")
         self.assertEqual(code, 1)
-        self.assertIn("FAIL  stream S: stream not found", output)
+        self.assertIn("FAIL  stream S: there is no stream S", output)
         self.assertIn("FAIL  functions: GET /system/namespaces: 401", output)
         self.assertIn("ok    gateway", output)
 

@@ -316,12 +316,97 @@ class OutageTests(StreamCase):
         self.assertEqual(sum("not ready" in line for line in connector.lines), 1)
 
     async def test_consumer_deleted(self) -> None:
-        """A consumer that is removed is made anew."""
+        """A consumer that is removed is made again, and calls nothing again that was acknowledged."""
         connector = await self.taking()
+        for number in range(20):
+            await self.js.publish("function.call", envelope(f"before {number}"))
+        await self.when_settled()
         await self.js.delete_consumer("CALLS", "natsconnector")
         await connector.when_line("consumer natsconnector is lost")
-        await self.js.publish("function.call", envelope("x"))
+        await connector.when_line("made consumer natsconnector of stream CALLS, from message")
+        await self.js.publish("function.call", envelope("after"))
+        await self.gateway.when_requests(21)
+        await self.when_settled()
+        self.assertEqual(set(self.gateway.count().values()), {1})
+
+    async def test_gateway_away(self) -> None:
+        """An outage of the gateway uses up no attempts: all is executed when it is back, with two lines about it."""
+        connector = await self.taking("--retry-attempts", "2", "--dead-letter", "dead", "--max-inflight", "20")
+        await self.gateway.stop()
+        for number in range(200):
+            await self.js.publish("function.call", envelope(str(number)))
+        await connector.when_line("gateway away: the gateway is unreachable")
+        fields = await self.js.consumer("CALLS", "natsconnector")
+        self.assertLessEqual(fields["num_ack_pending"], 20, "the rest stays in the stream")
+        await self.gateway.start()
+        await self.gateway.when_requests(200)
+        await self.when_settled()
+        self.assertEqual(set(self.gateway.count().values()), {1})
+        self.assertEqual(await self.dead_letters(), [])
+        about = [line for line in connector.lines if " gateway away" in line or " gateway back" in line]
+        self.assertEqual(len(about), 2, about)
+
+    async def test_dead_letters_that_nobody_keeps(self) -> None:
+        """A stream that acknowledges dead letters without keeping them is no place for them."""
+        await self.js.create_stream({"name": "LOST", "subjects": ["lost"], "retention": "interest"})
+        connector = ConnectorProcess(
+            "--nats", self.server.url, "--gateway", self.gateway.url, "--stream", "CALLS", "--dead-letter", "lost"
+        )  # fmt: skip
+        self.addCleanup(connector.stop)
+        await connector.when_line("not ready.*stream LOST.*interest retention and no consumer")
+        await self.js.create_consumer("LOST", {"durable_name": "keeper", "ack_policy": "explicit"})
+        await connector.when_ready()
+
+    async def test_consumer_is_changed_in_place(self) -> None:
+        """With --update-consumer other subjects are taken without calling anything again."""
+        connector = await self.taking()
+        await self.js.publish("function.call", envelope("old"))
+        await self.when_settled()
+        await connector.stop()
+        await self.taking("--subject", "function.call,function.other", "--update-consumer")
+        await self.js.publish("function.other", envelope("new"))
+        await self.gateway.when_requests(2)
+        await self.when_settled()
+        self.assertEqual(self.gateway.count(), {b"old": 1, b"new": 1})
+
+    async def test_where_it_begins(self) -> None:
+        """--deliver new leaves what was there before."""
+        await self.js.publish("function.call", envelope("old"))
+        await self.taking("--deliver", "new")
+        await self.js.publish("function.call", envelope("new"))
         await self.gateway.when_requests(1)
+        await self.when_settled()
+        self.assertEqual(self.gateway.count(), {b"new": 1})
+
+    async def test_transformed_subjects(self) -> None:
+        """What counts are the subjects that the stream gives its messages."""
+        await self.js.create_stream(
+            {
+                "name": "IN",
+                "subjects": ["in.*"],
+                "subject_transform": {"src": "in.*", "dest": "function.{{wildcard(1)}}"},
+            }
+        )
+        await self.js.delete_stream("CALLS")
+        await self.connector("--stream", "IN")
+        await self.js.publish("in.call", envelope("x"))
+        await self.gateway.when_requests(1)
+
+    async def test_push_consumer(self) -> None:
+        """A push consumer that delivers to a core connector sends each message again and again: said once."""
+        await self.js.create_consumer(
+            "CALLS",
+            {
+                "durable_name": "push",
+                "ack_policy": "explicit",
+                "deliver_subject": "t.pushed",
+                "deliver_group": "openfaas_nats_worker_group",
+            },
+        )
+        self.gateway.deploy("f", topic="t.*")
+        connector = await self.connector("--topics", "t.*")
+        await self.js.publish("function.call", b"x")
+        await connector.when_line("come from a push consumer.*take them with --stream CALLS")
 
     async def test_consumer_does_not_fit(self) -> None:
         """A consumer of another kind is not taken, and the line says what is wrong."""

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.messages.consumer import Consumer, NotUsable, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.facts import ConsumerFacts, NotUsable
 from natsconnector.nats.jetstream import JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
 
@@ -27,23 +28,43 @@ class OpenCase(SynchronousTestCase):
         stream: dict[str, Any] | None = None,
         domain: str | None = None,
         version: str = "2.15.1",
-        **answers: Any,
-    ) -> Deferred[Consumer]:
+        make: bool = True,
+        done: tuple[str, int] | None = None,
+        state: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> Deferred[Opened]:
+        answers = {name.replace("_", "."): more.pop(name) for name in [*more] if name.isupper()}
         self.api = ScriptedApi(JetStreamPeer(domain, version=version))
         self.api.answers = {
             "CONSUMER.INFO.S.C": consumer if "error" in consumer else {"config": consumer},
             "CONSUMER.DURABLE.CREATE.S.C": lambda body: {"config": body["config"]},
             "CONSUMER.DELETE.S.C": {"success": True},
-            "STREAM.INFO.S": {"config": stream or {"subjects": ["function.*"]}},
+            "STREAM.INFO.S": {
+                "config": stream or {"subjects": ["function.*"], "retention": "workqueue"},
+                "created": "2026-01-01T00:00:00Z",
+                "state": state or {},
+            },
             "STREAM.NAMES": {"streams": ["DEAD"]},
-            **{name.replace("_", "."): answer for name, answer in answers.items()},
+            "STREAM.INFO.DEAD": {"config": {"subjects": ["dead"]}},
+            **answers,
         }
-        opened = Deferred.fromCoroutine(open_consumer(self.api.server.js, "S", "C", subjects, 30.0, dead_letter))
+        self.wanted = Wanted("S", "C", subjects, 30.0, dead_letter=dead_letter, **more)
+        opened = Deferred.fromCoroutine(open_consumer(self.api.server.js, self.wanted, make=make, done=done))
         self.api.serve()
         return opened
 
-    def opened(self, consumer: dict[str, Any], **more: Any) -> Consumer:
-        return self.successResultOf(self.open(consumer, **more))
+    def opened(self, consumer: dict[str, Any], **more: Any) -> ConsumerFacts:
+        found = self.successResultOf(self.open(consumer, **more)).consumer
+        assert found is not None
+        return found
+
+    def cautions(self, consumer: dict[str, Any], **more: Any) -> list[str]:
+        return cautions(self.successResultOf(self.open(consumer, **more)), self.wanted, 100)
+
+    def made(self) -> dict[str, Any]:
+        """The configuration of the consumer that was made."""
+        (body,) = self.asked("CONSUMER.DURABLE.CREATE")
+        return dict(body["config"])
 
     def refused(self, consumer: dict[str, Any], **more: Any) -> str:
         """Why it is not usable."""
@@ -60,15 +81,15 @@ class FittingTests(OpenCase):
     def test_taken_as_it_is(self) -> None:
         """It is not touched; what it says counts."""
         found = self.opened({**FITTING, "ack_wait": 5_000_000_000, "max_deliver": 7, "max_ack_pending": 2000})
-        self.assertEqual(found, Consumer("C", 5.0, 7, 2000))
-        self.assertEqual([what for what, _ in self.api.asked], ["CONSUMER.INFO.S.C"])
+        self.assertEqual((found.ack_wait_s, found.max_deliver, found.max_ack_pending), (5.0, 7, 2000))
+        self.assertEqual([what for what, _ in self.api.asked], ["STREAM.INFO.S", "CONSUMER.INFO.S.C"])
 
     def test_no_limits(self) -> None:
         """-1 and nothing mean that there is none."""
         for fields in ({"max_deliver": -1, "max_ack_pending": -1}, {}):
             found = self.opened({**FITTING, **fields})
             self.assertEqual((found.max_deliver, found.max_ack_pending), (None, None))
-            self.assertEqual(found.cautions(100), [])
+            self.assertEqual(self.cautions({**FITTING, **fields}), [])
 
     def test_backoff(self) -> None:
         """With a list of waits the shortest counts: in-progress acks have to come within it."""
@@ -105,7 +126,6 @@ class FittingTests(OpenCase):
             ({"ack_policy": "all"}, "ack_policy is all"),
             ({"headers_only": True}, "headers only"),
             ({"priority_groups": ["a"]}, "priority groups"),
-            ({"filter_subject": "function.other"}, "it takes function.other"),
         ]
         for fields, says in misfits:
             reason = self.refused({**FITTING, **fields})
@@ -113,19 +133,63 @@ class FittingTests(OpenCase):
             self.assertIn("name another one with --consumer, or remove it", reason)
             self.assertEqual(self.asked("CONSUMER.DELETE"), [])
 
+    def test_other_subjects(self) -> None:
+        """A consumer of other subjects is refused, and changed in place only if that is asked for."""
+        other = {**FITTING, "filter_subject": "function.other", "max_deliver": 7}
+        reason = self.refused(other)
+        self.assertIn("it takes function.other, but --subject and --topics name function.call", reason)
+        self.assertIn("--update-consumer", reason)
+        self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
+        found = self.opened(other, subjects=("a", "b"), stream={"subjects": [">"]}, update=True)
+        self.assertEqual(found.filters, ("a", "b"))
+        kept = {key: value for key, value in other.items() if key != "filter_subject"}
+        self.assertEqual(self.made(), {**kept, "filter_subjects": ["a", "b"]})
+
     def test_cautions(self) -> None:
         """What works but may surprise is told."""
-        (small,) = Consumer("C", 30, None, 5).cautions(100)
-        self.assertIn("allows 5 unacknowledged messages", small)
-        (few,) = Consumer("C", 30, 3, None).cautions(100)
-        self.assertIn("after 3 deliveries", few)
-        self.assertEqual(Consumer("C", 30, None, 1000).cautions(100), [])
+        table: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+            ({"max_ack_pending": 5}, {}, "allows 5 unacknowledged messages"),
+            ({"max_deliver": 3}, {}, "after 3 deliveries"),
+            ({"inactive_threshold": 3_000_000_000}, {}, "no connector is there for 3 s"),
+            ({}, {"retention": "limits"}, "limits retention"),
+            ({}, {"max_age": 2_000_000_000}, "max_age of 2 s"),
+            ({}, {"max_msgs": 100}, "max_msgs of 100"),
+            ({}, {"allow_msg_ttl": True}, "Nats-TTL"),
+        ]
+        for consumer, stream, says in table:
+            config = {"subjects": ["function.*"], "retention": "workqueue", **stream}
+            (caution,) = self.cautions({**FITTING, **consumer}, stream=config)
+            self.assertIn(says, caution)
+        full = {"subjects": ["function.*"], "retention": "workqueue", "max_msgs": 100, "discard": "new"}
+        self.assertEqual(self.cautions({**FITTING, "max_ack_pending": 1000}, stream=full), [])
+
+    def test_subject_that_is_not_there(self) -> None:
+        """One of several subjects that the stream does not listen on is told: nothing can come from there."""
+        several = {"durable_name": "C", "ack_policy": "explicit", "filter_subjects": ["function.call", "orders"]}
+        (caution,) = self.cautions(several, subjects=("function.call", "orders"))
+        self.assertIn("does not listen on orders", caution)
 
     def test_paused(self) -> None:
         """A paused consumer looks like an empty stream."""
-        opened = self.open(FITTING, CONSUMER_INFO_S_C={"config": FITTING, "paused": True})
-        (caution,) = self.successResultOf(opened).cautions(100)
+        (caution,) = self.cautions(FITTING, CONSUMER_INFO_S_C={"config": FITTING, "paused": True})
         self.assertIn("is paused", caution)
+
+    def test_answers_of_another_form(self) -> None:
+        """Whatever an answer holds, it is read or refused: any client may give it on a server without permissions."""
+        values: list[Any] = [5, "x", [1], [None], {}, True, -1, 10**400, 1e999, None]
+        for value in values:
+            for field in ("backoff", "filter_subjects", "filter_subject", "ack_wait", "max_deliver", "max_ack_pending"):
+                opened = self.open({**FITTING, field: value})
+                self.assertNotIsInstance(opened.result, Deferred)
+                opened.addErrback(lambda failure: failure.trap(NotUsable))
+                self.successResultOf(opened)
+            for name in ("subjects", "subject_transform", "mirror", "retention", "max_age", "max_msgs", "discard"):
+                opened = self.open(NO_CONSUMER, stream={"subjects": ["function.*"], name: value})
+                opened.addErrback(lambda failure: failure.trap(NotUsable))
+                self.successResultOf(opened)
+            found = self.open(FITTING, CONSUMER_INFO_S_C={"config": FITTING, "ack_floor": value, "num_pending": value})
+            self.successResultOf(found)
+        self.assertGreater(self.opened({**FITTING, "ack_wait": 1, "backoff": [0]}).ack_wait_s, 0)
 
 
 class MakingTests(OpenCase):
@@ -133,13 +197,13 @@ class MakingTests(OpenCase):
 
     def test_made(self) -> None:
         """With explicit acks, the ack wait, the filter, and no limits by which one function could stall others."""
-        found = self.opened(NO_CONSUMER)
-        self.assertEqual(found, Consumer("C", 30.0, None, None))
-        (body,) = self.asked("CONSUMER.DURABLE.CREATE")
+        found = self.opened(NO_CONSUMER, description="ours")
+        self.assertEqual((found.ack_wait_s, found.max_deliver, found.max_ack_pending), (30.0, None, None))
         self.assertEqual(
-            body["config"],
+            self.made(),
             {
                 "durable_name": "C",
+                "description": "ours",
                 "ack_policy": "explicit",
                 "ack_wait": 30_000_000_000,
                 "deliver_policy": "all",
@@ -191,6 +255,45 @@ class MakingTests(OpenCase):
         self.opened(NO_CONSUMER, stream={"sources": [{"name": "A"}]})
         self.opened(NO_CONSUMER, stream={"mirror": {"name": "A"}})
 
+    def test_subjects_that_are_transformed(self) -> None:
+        """What counts is the subject that messages have in the stream, not the one it listens on."""
+        transform = {"src": "in.*", "dest": "function.{{wildcard(1)}}"}
+        self.opened(NO_CONSUMER, stream={"subjects": ["in.*"], "subject_transform": transform})
+        reason = self.refused(
+            NO_CONSUMER, subjects=("in.x",), stream={"subjects": ["in.*"], "subject_transform": transform}
+        )
+        self.assertIn("stream S holds function.*", reason)
+
+    def test_where_it_begins(self) -> None:
+        """As --deliver says the first time; one that was removed goes on where the old one was, in the same stream."""
+        limits = {"subjects": ["function.*"], "retention": "limits"}
+        by_sequence = {"deliver_policy": "by_start_sequence", "opt_start_seq": 7}
+        self.opened(NO_CONSUMER, stream=limits, deliver=by_sequence)
+        self.assertEqual(self.made().items() & by_sequence.items(), by_sequence.items())
+        opened = self.open(NO_CONSUMER, stream=limits, done=("2026-01-01T00:00:00Z", 41))
+        self.assertEqual(self.successResultOf(opened).made_from, 42)
+        self.assertEqual((self.made()["deliver_policy"], self.made()["opt_start_seq"]), ("by_start_sequence", 42))
+        self.opened(NO_CONSUMER, stream=limits, done=("2025-01-01T00:00:00Z", 41))
+        self.assertEqual(self.made()["deliver_policy"], "all", "a stream that was made anew")
+        opened = self.open(NO_CONSUMER, done=("2026-01-01T00:00:00Z", 41), deliver=by_sequence, state={"first_seq": 5})
+        self.assertEqual(self.successResultOf(opened).made_from, 5)
+        self.assertEqual(self.made()["deliver_policy"], "all", "a work queue allows no other, and has no old messages")
+        self.assertNotIn("opt_start_seq", self.made())
+
+    def test_looked_at_only(self) -> None:
+        """A look makes nothing, and finds the same faults."""
+        self.assertIsNone(self.successResultOf(self.open(NO_CONSUMER, make=False)).consumer)
+        self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
+        self.assertIn("nothing that", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
+
+    def test_not_unique(self) -> None:
+        """Another consumer of a work queue has the same subjects: said in our words."""
+        taken = error(10100, 400, "filtered consumer not unique on workqueue stream")
+        reason = self.refused(NO_CONSUMER, CONSUMER_DURABLE_CREATE_S_C=taken)
+        self.assertIn(
+            "another consumer of stream S, which has work-queue retention, takes some of function.call", reason
+        )
+
     def test_other_errors(self) -> None:
         """What the server says otherwise is passed on."""
         for what in ("CONSUMER_INFO_S_C", "CONSUMER_DURABLE_CREATE_S_C", "STREAM_INFO_S"):
@@ -214,3 +317,15 @@ class DeadLetterTests(OpenCase):
         """Otherwise nothing is taken: no message could be given up safely."""
         reason = self.refused(FITTING, dead_letter="dead", STREAM_NAMES={"streams": None})
         self.assertIn("no stream listens on the dead-letter subject dead", reason)
+
+    def test_kept(self) -> None:
+        """A stream that acknowledges letters and keeps none of them, or only the last one, is no place for them."""
+        table: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+            ({"retention": "interest"}, {"consumer_count": 0}, "would keep nothing"),
+            ({"max_msgs_per_subject": 1}, {}, "max_msgs_per_subject"),
+        ]
+        for config, state, says in table:
+            answer = {"config": {"subjects": ["dead"], **config}, "state": state}
+            self.assertIn(says, self.refused(FITTING, dead_letter="dead", STREAM_INFO_DEAD=answer))
+        interest = {"config": {"subjects": ["dead"], "retention": "interest"}, "state": {"consumer_count": 1}}
+        self.opened(FITTING, dead_letter="dead", STREAM_INFO_DEAD=interest)

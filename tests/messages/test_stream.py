@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from natsconnector.messages import in_hand
+from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.in_hand import JetStreamDelivery
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.reply import Reply
@@ -30,12 +32,15 @@ class SourceCase(SynchronousTestCase):
         self.server = JetStreamPeer()
         self.clock = self.server.clock
         self.api = ScriptedApi(self.server)
-        self.api.answers = {"CONSUMER.INFO.S.C": {"config": CONSUMER}}
+        self.api.answers = {
+            "CONSUMER.INFO.S.C": {"config": CONSUMER},
+            "STREAM.INFO.S": {"config": {"subjects": ["function.*"], "retention": "workqueue"}, "created": "then"},
+            "CONSUMER.DURABLE.CREATE.S.C": lambda body: {"config": body["config"], "num_pending": 3},
+        }
         self.deliveries: list[JetStreamDelivery] = []
         self.source = JetStreamSource(
-            self.clock, self.server.client, self.server.js, "S", "C", ["function.call"],
-            room=2, ack_wait_s=30.0,
-        )  # fmt: skip
+            self.clock, self.server.client, self.server.js, Wanted("S", "C", ("function.call",)), room=2
+        )
 
     def _observe(self, event: LogEvent) -> None:
         if event["log_level"] >= LogLevel.warn:
@@ -192,13 +197,14 @@ class SettlingTests(SourceCase):
     def test_verbs(self) -> None:
         """Each settlement is published on the message's own ack subject."""
         self.take()
-        for settle, verb in [
+        settlements: list[tuple[Callable[[JetStreamDelivery], None], bytes]] = [
             (lambda delivery: delivery.ack(), b"+ACK"),
             (lambda delivery: delivery.nak(0.0), b"-NAK"),
             (lambda delivery: delivery.nak(2.0), b'-NAK {"delay": 2000000000}'),
             (lambda delivery: delivery.term("bad"), b"+TERM bad"),
-        ]:
-            ack = self.deliver(5)
+        ]
+        for sequence, (settle, verb) in enumerate(settlements):
+            ack = self.deliver(sequence)
             settle(self.deliveries.pop())
             self.assertEqual(self.verbs(), [(ack, verb)])
 
@@ -272,6 +278,31 @@ class ProgressTests(SourceCase):
         self.deliver(1, delivered=2)
         self.assertEqual([each.attempt for each in self.deliveries], [1, 2])
 
+    def test_comes_after_its_end(self) -> None:
+        """An acknowledgement that was lost is given again: the message is not called a second time."""
+        self.take()
+        for sequence, settle in ((1, "ack"), (2, "term")):
+            self.deliver(sequence)
+            getattr(self.deliveries[-1], settle)(*(["bad"] if settle == "term" else []))
+            (first,) = self.verbs()
+            again = self.deliver(sequence, delivered=2)
+            self.assertEqual(self.verbs(), [(again, first[1])])
+        self.assertEqual(len(self.deliveries), 2)
+
+    def test_what_has_ended_is_forgotten(self) -> None:
+        """Below the consumer's floor nothing comes again, and what is remembered is bounded."""
+        self.take()
+        self.patch(in_hand, "_MOST_DONE", 5)
+        for sequence in range(1, 9):
+            self.deliver(sequence)
+            self.deliveries[-1].ack()
+            self.said()
+        self.assertEqual(len(self.source._in_hand._done), 5)
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 7}}
+        self.clock.advance(5)
+        self.said()
+        self.assertEqual(len(self.source._in_hand._done), 1)
+
     def test_same_number_of_a_new_stream(self) -> None:
         """In a stream that was removed and made again a number names another message, not the old one."""
         self.take()
@@ -281,6 +312,75 @@ class ProgressTests(SourceCase):
         self.said()
         self.deliveries[1].ack()
         self.assertEqual(self.verbs(), [(new, b"+ACK")])
+
+
+class LostConsumerTests(SourceCase):
+    """A consumer that is removed while messages come from it."""
+
+    def lose(self) -> None:
+        """The consumer is removed, and looked for again."""
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10014)
+        self.server.status("409 Consumer Deleted", to=self.inbox)
+        self.clock.advance(1)
+        self.said()
+
+    def made(self) -> dict[str, Any]:
+        (config,) = [body["config"] for what, body in self.api.asked if what.startswith("CONSUMER.DURABLE.CREATE")]
+        return dict(config)
+
+    def stream(self, created: str) -> None:
+        config = {"subjects": ["function.*"], "retention": "limits"}
+        self.api.answers["STREAM.INFO.S"] = {"config": config, "created": created}
+
+    def test_goes_on_where_it_was(self) -> None:
+        """It is made again behind what is acknowledged, which is told; what has ended here is not called again."""
+        self.stream("then")
+        self.take()
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 41}}
+        self.clock.advance(5)
+        self.said()
+        for sequence in (42, 43):
+            self.deliver(sequence)
+        self.deliveries[1].ack()
+        self.said()
+        self.lines.clear()
+        self.lose()
+        self.assertEqual((self.made()["deliver_policy"], self.made()["opt_start_seq"]), ("by_start_sequence", 42))
+        self.assertEqual(
+            self.lines,
+            [
+                "409 Consumer Deleted",
+                "made consumer {name} of stream {stream}, from message {sequence}: {pending} messages wait",
+            ],
+        )
+        again = [self.deliver(sequence) for sequence in (42, 43, 44)]
+        self.assertEqual([each.where.stream_sequence for each in self.deliveries], [42, 43, 44])
+        self.assertEqual(self.verbs(), [(again[0], b"+WPI"), (again[1], b"+ACK")])
+
+    def test_of_a_stream_that_was_made_anew(self) -> None:
+        """Its sequences begin anew: what the old consumer was behind says nothing."""
+        self.stream("then")
+        self.take()
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 41}}
+        self.clock.advance(5)
+        self.said()
+        self.stream("now")
+        self.lose()
+        self.assertEqual(self.made()["deliver_policy"], "all")
+
+    def test_defect(self) -> None:
+        """A defect of ours is logged, and the flow begins again."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        patched = self.patch(self.source, "_say_opened", broken)
+        self.take()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        patched.restore()
+        self.clock.advance(2)
+        self.said()
+        self.assertEqual(self.pulled, [2])
 
 
 class AnswerTests(SourceCase):

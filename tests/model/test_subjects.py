@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.model.subjects import SubjectMap, covers, overlaps, subject_fault
+from natsconnector.model.subjects import SubjectMap, covers, is_reserved, overlaps, reserved_for_nats, subject_fault
 
 SETTINGS = settings(derandomize=True, deadline=None, database=None, max_examples=300)
 TOKENS = st.sampled_from(["a", "b", "c"])
@@ -29,8 +29,17 @@ class PatternTests(SynchronousTestCase):
             self.assertIsNone(subject_fault(good), good)
         for bad in ("a\x01", "a\ud800", "a" * 1025):
             self.assertIn("is not a subject", subject_fault(bad) or "")
-        for bad in ("", ".", "a.", ".a", "a..b", "a b", "a*", "a.>.b", ">", "*.x", "$JS.API.x", "_INBOX.a", "a\n"):
+        for bad in ("", ".", "a.", ".a", "a..b", "a b", "a*", "a.>.b", "a\n"):
             self.assertIsNotNone(subject_fault(bad), bad)
+
+    def test_reserved(self) -> None:
+        """What NATS has for itself: some patterns would hear of it, others nothing else."""
+        for subject, hears, only in [
+            ("a.>", None, False), (">", "_INBOX.>", False), ("*.x", "_INBOX.>", False), ("*", None, False),
+            ("$JS.API.x", "$JS.>", True), ("_INBOX.a", "_INBOX.>", True), ("$SYS.>", "$SYS.>", True),
+            ("$KV.conf.>", None, False),
+        ]:  # fmt: skip
+            self.assertEqual((reserved_for_nats(subject), is_reserved(subject)), (hears, only), subject)
 
 
 class OverlapsTests(SynchronousTestCase):
