@@ -394,6 +394,8 @@ class OutageTests(StreamCase):
 
     async def test_push_consumer(self) -> None:
         """A push consumer that delivers to a core connector sends each message again and again: said once."""
+        self.gateway.deploy("f", topic="t.pushed")
+        connector = await self.connector("--topics", "t.pushed")
         await self.js.create_consumer(
             "CALLS",
             {
@@ -403,8 +405,6 @@ class OutageTests(StreamCase):
                 "deliver_group": "openfaas_nats_worker_group",
             },
         )
-        self.gateway.deploy("f", topic="t.*")
-        connector = await self.connector("--topics", "t.*")
         await self.js.publish("function.call", b"x")
         await connector.when_line("come from a push consumer.*take them with --stream CALLS")
 
