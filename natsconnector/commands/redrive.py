@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
 from natsconnector.commands.progress import Output, Progress
+from natsconnector.config import nats_values, values
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
-from natsconnector.messages.redrive import Letter, Redrive, Result, Tally
+from natsconnector.messages.redrive import CannotRemove, Redrive, Result, Selection, Tally
 from natsconnector.nats import NatsClient, NatsError
-from natsconnector.nats.jetstream import JetStream, JetStreamError, check_name
+from natsconnector.nats.jetstream import JetStream, JetStreamError
+
+T = TypeVar("T")
 
 NAME = "redrive"
-_FLAGS = (*NATS_FLAGS, "js-domain")
+_FLAGS = (*NATS_FLAGS, "js-domain", "subject", "topics")
 _DESCRIPTION = """\
 Puts the dead letters of a stream back to the subjects they came from, with their original headers, and removes each
 from the stream when it is there. Where a stream listens on the subject, it has to store the message first; where none
@@ -35,10 +40,28 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be put back, and change nothing")
     which = parser.add_argument_group("which of them; all that are given must fit")
     which.add_argument("--function", type=_list, metavar="P[,P]", help="of these functions, with *")
-    which.add_argument("--status", type=_list, metavar="C[,C]", help="with these statuses, with *: 5*")
+    which.add_argument("--status", type=_statuses, metavar="C[,C]", help="with these statuses, with *: 5*")
     which.add_argument("--reason", metavar="TEXT", help="with this in their reason, upper or lower case")
+    which.add_argument("--from-subject", type=_subjects, metavar="S[,S]", help="that came from these subjects")
+    which.add_argument("--sequence", type=_ranges, metavar="N[-M],...", help="with these sequences in their stream")
+    which.add_argument("--older-than", type=_duration, metavar="D", help="stored longer ago: 30m, 24h")
+    which.add_argument("--newer-than", type=_duration, metavar="D", help="stored less long ago")
     which.add_argument("--limit", type=_number, metavar="N", help="no more than so many")
-    add_flags(parser, _FLAGS, "connection to NATS, as the connector has it")
+    where = parser.add_argument_group("where they go")
+    where.add_argument(
+        "--to-subject",
+        type=_subjects,
+        metavar="S[,S]",
+        help="subjects that letters may be put back to [default: those of --subject and --topics]",
+    )
+    where.add_argument(
+        "--max-returns",
+        type=_number,
+        default=3,
+        metavar="N",
+        help="leave letters that were put back so often already [3]",
+    )
+    add_flags(parser, _FLAGS, "connection to NATS, and subjects, as the connector has them")
     parser.set_defaults(run=run)
 
 
@@ -66,7 +89,10 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     try:
         client.start()
         await connected(reactor, client, arguments.wait)
-        await _redrive(reactor, client, JetStream(client, domain=settings.js_domain), arguments, output)
+        targets = arguments.to_subject or (*(settings.subjects or ()), *(settings.topics or ()))
+        await _redrive(reactor, client, JetStream(client, domain=settings.js_domain), arguments, targets, output)
+    except CannotRemove as e:
+        raise SystemExit(f"nothing is put back: {e}") from None
     except NatsError as e:
         raise SystemExit(f"stopped: {e}. What has not been put back is still there: run it again") from None
     finally:
@@ -74,7 +100,12 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
 
 
 async def _redrive(
-    reactor: Any, client: NatsClient, jetstream: JetStream, arguments: argparse.Namespace, output: Output
+    reactor: Any,
+    client: NatsClient,
+    jetstream: JetStream,
+    arguments: argparse.Namespace,
+    targets: Sequence[str],
+    output: Output,
 ) -> None:
     try:
         state = (await jetstream.stream(arguments.stream)).get("state", {})
@@ -83,7 +114,17 @@ async def _redrive(
     total, last = int(state.get("messages", 0)), int(state.get("last_seq", 0))
     progress = Progress(reactor, output, total)
     tally = Tally()
-    redrive = Redrive(client, jetstream, arguments.stream, _selection(arguments), dry_run=arguments.dry_run)
+    redrive = Redrive(
+        client,
+        jetstream,
+        arguments.stream,
+        _selection(arguments),
+        targets=targets,
+        max_returns=arguments.max_returns,
+        dry_run=arguments.dry_run,
+    )
+    if not arguments.dry_run:
+        await redrive.check_that_letters_can_be_removed(last)
     # Not those that come while it runs: what fails again at once would go round for ever.
     async for letter, result, detail in redrive.run(last, arguments.limit):
         tally.add(result)
@@ -95,25 +136,58 @@ async def _redrive(
         raise SystemExit(1)
 
 
-def _selection(arguments: argparse.Namespace) -> Callable[[Letter], bool]:
-    def wanted(letter: Letter) -> bool:
-        return letter.fits(functions=arguments.function, statuses=arguments.status, reason=arguments.reason)
+def _selection(arguments: argparse.Namespace) -> Selection:
+    now = datetime.now(timezone.utc)
 
-    return wanted
+    def ago(seconds: float | None) -> datetime | None:
+        return None if seconds is None else now - timedelta(seconds=seconds)
+
+    return Selection(
+        arguments.function,
+        arguments.status,
+        arguments.reason,
+        arguments.from_subject,
+        arguments.sequence,
+        ago(arguments.older_than),
+        ago(arguments.newer_than),
+    )
 
 
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A parser for argparse, whose errors name the value and what is wrong with it."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as e:
+            raise argparse.ArgumentTypeError(f"{text!r} {e}") from None
+
+    return checked
 
 
-def _stream(text: str) -> str:
-    try:
-        return check_name(text)
-    except ValueError as e:
-        raise argparse.ArgumentTypeError(str(e)) from None
+def _status(text: str) -> str:
+    if not re.fullmatch(r"[0-9*?]{1,3}", text):
+        raise ValueError("is no status of three digits, with * or ?")
+    return text
 
 
-def _number(text: str) -> int:
+def _range(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9][0-9]{0,17})(?:-([1-9][0-9]{0,17}))?", text)
+    if found is None or int(found[2] or found[1]) < int(found[1]):
+        raise ValueError("is no sequence, or range of sequences like 5-9")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+        raise ValueError("is not a number from 1")
     return int(text)
+
+
+_list = _checked(values.list_of(values.function_pattern))
+_statuses = _checked(values.list_of(_status))
+_subjects = _checked(values.list_of(nats_values.subject))
+_ranges = _checked(values.list_of(_range))
+_duration = _checked(values.duration)
+_stream = _checked(nats_values.name)
+_number = _checked(_count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from datetime import datetime, timezone
 from typing import Any
@@ -21,13 +20,13 @@ from twisted.logger import (
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
+from natsconnector.model.shown import shown
+
 # Fields of an event that the observers give a place of their own, or that are the logging library's.
 _OWN_FIELDS = frozenset(
     "log_format log_level log_logger log_namespace log_source log_system log_time log_trace log_failure log_legacy"
     " log_io log_text log_id log_flattened log_encoding time message isError system format failure why".split()
 )
-# What a terminal acts on, what ends a line elsewhere, and what has no encoding.
-_NOT_SHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def observer(stream: Any, log_format: str, log_level: str) -> ILogObserver:
@@ -77,7 +76,7 @@ def _console_line(event: LogEvent) -> str:
     if "log_failure" in event:
         text = f"{text}\n{_traceback(event)}"
     # A line is an entry: what a peer or a function put into a text must not look like an entry of ours.
-    lines = _NOT_SHOWN.sub(lambda found: ascii(found[0])[1:-1], text).rstrip("\n").replace("\n", "\n    ")
+    lines = shown(text).rstrip("\n").replace("\n", "\n    ")
     return f"{_time(event)} {level:<5} [{event.get('log_namespace', '-')}] {lines}\n"
 
 

@@ -15,9 +15,13 @@ REASON = "Dead-Letter-Reason"
 ATTEMPTS = "Dead-Letter-Attempts"
 FIRST_TIME = "Dead-Letter-First-Time"
 LAST_TIME = "Dead-Letter-Last-Time"
+RETURNS = "Dead-Letter-Returns"
+"""How often the message was put back before."""
 MESSAGE_ID = "Nats-Msg-Id"
 ONLY_FUNCTION = "Natsconnector-Function"
 """Of a message that was put back: the one function of its topic that is to be called."""
+PUT_BACK = "Natsconnector-Returns"
+"""Of a message that was put back: how often that was."""
 
 # The server acts on headers of this prefix: those of the original were meant for the original.
 _SERVER_PREFIX = "Nats-"
@@ -43,7 +47,10 @@ def letter_headers(
     :param identity: what names the message over all deliveries. The stream of dead letters keeps one of each: with the
         time, since sequences begin anew in a stream that was removed and made again.
     """
+    original = list(original)
     headers = [*original_headers(original), (SUBJECT, subject)]
+    if returns := returns_of(original):
+        headers.append((RETURNS, str(returns)))
     if function is not None:
         headers.append((FUNCTION, function))
     headers += [
@@ -60,8 +67,14 @@ def letter_headers(
 
 def original_headers(headers: Iterable[Header]) -> list[Header]:
     """Those of a message's headers that are its publisher's own, and go along wherever it goes."""
-    prefixes = (PREFIX.lower(), _SERVER_PREFIX.lower(), ONLY_FUNCTION.lower())
+    prefixes = (PREFIX.lower(), _SERVER_PREFIX.lower(), ONLY_FUNCTION.lower(), PUT_BACK.lower())
     return [(name, value) for name, value in headers if not name.lower().startswith(prefixes)]
+
+
+def returns_of(headers: Iterable[Header], name: str = PUT_BACK) -> int:
+    """How often a message was put back, as a header of it says; 0 when none does."""
+    values = [value for each, value in headers if each.lower() == name.lower()]
+    return int(values[0]) if values and values[0].isascii() and values[0].isdigit() and len(values[0]) < 10 else 0
 
 
 def _time(seconds: float) -> str:

@@ -8,13 +8,13 @@ import os
 import sys
 from typing import Any
 
+from twisted.internet.defer import fail
 from twisted.internet.utils import getProcessOutputAndValue
 
 from natsconnector.commands import redrive
-from natsconnector.messages.redrive import Redrive
+from natsconnector.messages.redrive import Redrive, Selection
 from natsconnector.model.dead_letter import letter_headers
-from natsconnector.nats import Msg
-from natsconnector.nats.jetstream import JetStreamError
+from natsconnector.nats import ConnectionLost, Msg
 from tests.integration.support import Recorded, envelope, reactor
 from tests.integration.test_jetstream import StreamCase
 from tests.messages.test_redrive import parse
@@ -55,15 +55,15 @@ class RedriveTests(RedriveCase):
         self.assertEqual([message.payload for message in found], [b"0", b"1", b"2"])
         headers = dict(found[0].headers)
         self.assertRegex(headers.pop("Nats-Msg-Id"), r"^redrive-DEAD-1-\d{4}-")
-        self.assertEqual(headers, {"X-Mine": "0", "Natsconnector-Function": "figlet"})
+        self.assertEqual(headers, {"X-Mine": "0", "Natsconnector-Function": "figlet", "Natsconnector-Returns": "1"})
 
     async def test_interrupted(self) -> None:
         """A run that ends between putting back and removing makes no doubles when it is repeated."""
         await self.bury(b"x")
         kept = self.js.delete_message
-        redriving = Redrive(self.client, self.js, "DEAD", lambda letter: True)
-        self.js.delete_message = lambda *_: self.js.stream("NONE")  # type: ignore[method-assign]
-        with self.assertRaises(JetStreamError):
+        redriving = Redrive(self.client, self.js, "DEAD", Selection(), targets=["function.call"])
+        self.js.delete_message = lambda *_: fail(ConnectionLost("here", "cut"))  # type: ignore[method-assign]
+        with self.assertRaises(ConnectionLost):
             async for _ in redriving.run(10):
                 pass
         self.js.delete_message = kept  # type: ignore[method-assign]
@@ -75,7 +75,7 @@ class RedriveTests(RedriveCase):
         """Letters that come while it runs are not its business: what fails again at once would go round for ever."""
         for number in range(3):
             await self.bury(b"%d" % number)
-        redriving = Redrive(self.client, self.js, "DEAD", lambda letter: True)
+        redriving = Redrive(self.client, self.js, "DEAD", Selection(), targets=["function.call"])
         self.assertEqual([letter.sequence async for letter, _, _ in redriving.run(2)], [1, 2])
         self.assertEqual(await self.stored("DEAD"), [b"2"])
 
@@ -116,26 +116,71 @@ class RedriveTests(RedriveCase):
         await self.js.publish("dead", b"something else")
         await self.bury(b"a", "$JS.API.STREAM.DELETE.CALLS")
         await self.bury(b"b", "dead")
+        await self.bury(b"f", "payments.release")
         await self.bury(b"c", "nobody.listens")
         await self.bury(b"d", "two words")
         await self.bury(b"e")
-        code, lines = await self.redrive()
+        targets = "function.call,dead,nobody.*"
+        code, lines = await self.redrive("--to-subject", targets)
         self.assertEqual(code, 1)
         for line, says in zip(
             lines,
             (
                 "1: no dead letter: it names no subject",
-                "2: .*it names no subject",
+                r"2: .*\$JS.API.STREAM.DELETE.CALLS is NATS's own",
                 "3: .*stream DEAD itself listens on dead",
-                "4: .*nobody listens on 'nobody.listens'",
-                "5: .*two words",
-                "6 dead letters: 1 put back, 5 left where they are",
+                "4: .*payments.release is not among the subjects function.call, dead, nobody.*: name it with --to-sub",
+                "5: .*nobody listens on 'nobody.listens'",
+                "6: .*two words is not among",
+                "7 dead letters: 1 put back, 6 left where they are",
             ),
             strict=True,
         ):
             self.assertRegex(line, says)
         self.assertEqual(await self.stored("CALLS"), [b"e"])
-        self.assertEqual(len(await self.stored("DEAD")), 5)
+        self.assertEqual(len(await self.stored("DEAD")), 6)
+
+    async def test_cannot_be_removed(self) -> None:
+        """Where letters could not be removed afterwards nothing is put back: each run would call them again."""
+        await self.bury(b"x")
+        fields = await self.js.stream("DEAD")
+        await self.js.delete_stream("DEAD")
+        await self.js.create_stream({**fields["config"], "deny_delete": True})
+        await self.bury(b"x")
+        code, lines = await self.redrive()
+        self.assertEqual(code, 1)
+        self.assertIn("nothing is put back: stream DEAD does not allow that messages are removed", lines[-1])
+        self.assertEqual(await self.stored("CALLS"), [])
+
+    async def test_goes_round(self) -> None:
+        """A letter that was put back often enough stays; how often goes with the message, and with its next letter."""
+        await self.taking("--dead-letter", "dead")
+        self.gateway.respond = lambda recorded: self.gateway.answer(recorded, 400)
+        await self.js.publish("function.call", envelope("poison"))
+        for number in range(3):
+            await self.gateway.when_requests(number + 1)
+            await self.when_settled()
+            self.assertEqual((await self.redrive("--max-returns", "2"))[0], 0 if number < 2 else 1)
+        self.assertEqual(len(self.gateway.requests), 3)
+        ((_, headers),) = await self.dead_letters()
+        self.assertEqual(headers["Dead-Letter-Returns"], "2")
+        _, lines = await self.redrive("--max-returns", "2")
+        self.assertIn("put back 2 times before): it was put back 2 times already", lines[0])
+
+    async def test_more_filters(self) -> None:
+        """By sequence, by subject, by age; what cannot match is an error."""
+        for payload, subject in ((b"1", "function.call"), (b"2", "function.other"), (b"3", "function.call")):
+            await self.bury(payload, subject)
+        to = ("--to-subject", "function.*")
+        self.assertEqual((await self.redrive(*to, "--older-than", "1h"))[1], ["3 dead letters: 3 not selected"])
+        self.assertEqual((await self.redrive(*to, "--sequence", "2-3", "--from-subject", "*.other"))[0], 0)
+        self.assertEqual(await self.stored("DEAD"), [b"1", b"3"])
+        self.assertEqual((await self.redrive(*to, "--newer-than", "1h", "--sequence", "1"))[0], 0)
+        self.assertEqual(await self.stored("DEAD"), [b"3"])
+        for flags in (("--status", "abc"), ("--sequence", "9-5"), ("--older-than", "soon"), ("--from-subject", "a b")):
+            code, lines = await self.redrive(*flags)
+            self.assertEqual(code, 2)
+            self.assertIn(f"{flags[1]!r}", lines[-1])
 
     async def test_core(self) -> None:
         """Where no stream listens a subscriber has to."""
@@ -143,7 +188,7 @@ class RedriveTests(RedriveCase):
         self.client.subscribe("core.subject", heard.append)
         await self.client.flush()
         await self.bury(b"x", "core.subject")
-        self.assertEqual(await self.redrive(), (0, ["1 dead letters: 1 put back"]))
+        self.assertEqual(await self.redrive("--to-subject", "core.*"), (0, ["1 dead letters: 1 put back"]))
         self.assertEqual([(msg.payload, msg.headers.get("X-Mine")) for msg in heard], [(b"x", "x")])
         self.assertEqual(await self.stored("DEAD"), [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.commands import redrive
 from natsconnector.commands.arguments import NATS_FLAGS, read
-from natsconnector.messages.redrive import Letter, Result, Tally, read_letter
+from natsconnector.messages.redrive import Letter, Result, Selection, Tally, read_letter
 from natsconnector.nats.jetstream import StoredMessage
 from natsconnector.nats.wire.headers import Headers
 
@@ -98,7 +99,7 @@ class LetterTests(SynchronousTestCase):
         found = letter(Dead_Letter_Function="figlet", Dead_Letter_Status="503", Dead_Letter_Reason="Not JSON: x")
 
         def fits(functions: Any = None, statuses: Any = None, reason: str | None = None) -> bool:
-            return found.fits(functions=functions, statuses=statuses, reason=reason)
+            return Selection(functions, statuses, reason).has(found)
 
         for wanted in (
             fits(), fits(["cat", "fig*"]), fits(["figlet"]), fits(None, ["5*"]), fits(None, ["404", "503"]),
@@ -110,6 +111,24 @@ class LetterTests(SynchronousTestCase):
             fits(["figlet"], ["404"]), fits(["figlet"], None, "yaml"),
         ):  # fmt: skip
             self.assertFalse(unwanted)
+
+    def test_selection_by_place_and_time(self) -> None:
+        """Subjects as they are subscribed to, ranges of sequences, and when it was stored."""
+        found = letter(Dead_Letter_Subject="function.call")
+        moment = datetime(2026, 11, 23, 13, 44, 22, tzinfo=timezone.utc)
+        for selection, fits in [
+            (Selection(subjects=["function.*"]), True), (Selection(subjects=["orders.>"]), False),
+            (Selection(sequences=[(1, 2), (5, 5)]), True), (Selection(sequences=[(6, 9)]), False),
+            (Selection(stored_before=moment), True), (Selection(stored_before=moment - timedelta(seconds=1)), False),
+            (Selection(stored_after=moment), True), (Selection(stored_after=moment + timedelta(seconds=1)), False),
+        ]:  # fmt: skip
+            self.assertIs(selection.has(found), fits, selection)
+
+    def test_terminal(self) -> None:
+        """What somebody wrote into a letter does not move the operator's terminal."""
+        found = letter(Dead_Letter_Subject="a", Dead_Letter_Reason="\x1b[2J\u202eevil\u200b", Dead_Letter_Status="500")
+        self.assertTrue(found.summary.isprintable(), found.summary)
+        self.assertIn("\\x1b[2J\\u202eevil", found.summary)
 
     def test_tally(self) -> None:
         """What came of all, in words."""
