@@ -26,7 +26,7 @@ def settings_table() -> str:
 def _cells(flag: Flag) -> list[str]:
     words = [f"{when}{value if value in ('none', 'off') else f'`{value}`'}" for when, value in flag.defaults]
     names = [f"`{alias.name}`" + (f", if `{alias.only_if}` is on" if alias.only_if else "") for alias in flag.aliases]
-    return [f"`{f'--{flag.name} {flag.metavar}'.strip()}`", "; ".join(words), ", ".join(names), _markdown(flag.meaning)]
+    return [f"`{flag.usage}`", "; ".join(words), ", ".join(names), _markdown(flag.meaning)]
 
 
 def _markdown(text: str) -> str:

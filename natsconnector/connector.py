@@ -57,6 +57,7 @@ class Connector(Service):
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
         self._starting: Deferred[None] | None = None
+        self._working_off: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Begin; a line ``natsconnector ready`` follows when messages can come in."""
@@ -99,6 +100,11 @@ class Connector(Service):
             self._starting.cancel()
         return Deferred.fromCoroutine(self._stop())
 
+    def hurry(self) -> None:
+        """Give up what is still being worked off."""
+        if self._working_off is not None and not self._working_off.called:
+            self._working_off.cancel()
+
     async def _stop(self) -> None:
         self._log.info(
             "stopping: {inflight} calls in flight, {pending} messages wait",
@@ -106,12 +112,14 @@ class Connector(Service):
             pending=self._dispatcher.pending,
         )
         try:
-            worked_off = Deferred.fromCoroutine(self._work_off())
-            await worked_off.addTimeout(self._shutdown_timeout_s, self._clock)
-        except TimeoutError:
+            self._working_off = Deferred.fromCoroutine(self._work_off())
+            await self._working_off.addTimeout(self._shutdown_timeout_s, self._clock)
+        except (CancelledError, TimeoutError) as e:
             self._log.warn(
-                "the shutdown time is over: {left} calls are given up, answered 503 or left to a later delivery",
+                "{why}: {left} calls are given up, answered 503 or left to a later delivery",
+                why="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
                 left=self._dispatcher.inflight + self._dispatcher.pending,
+                event="given_up",
             )
         self._dispatcher.give_up()
         if self._client.ready:

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "local": set(),
     "testing": {"model"},
     "connector": {"model", "nats", "planning", "dispatch", "journal"},
+    "signals": set(),
     "assembly": {"*"},
     "commands": {"*"},
     "__main__": {"commands"},

@@ -22,24 +22,43 @@ def add_flags(parser: argparse.ArgumentParser, names: Collection[str], title: st
     parser.add_argument(
         "--wait", type=float, default=10.0, metavar="SECONDS", help="how long to wait for NATS at the start [10]"
     )
-    group = parser.add_argument_group(title)
+    group = parser.add_argument_group(title, "each is also NATSCONNECTOR_NAME_OF_THE_FLAG in the environment")
     for flag in _flags(names):
         text = flag.help_text.replace("%", "%%")
+        if flag.in_environment_only:
+            continue
         if flag.is_switch:
             group.add_argument(f"--{flag.name}", action="store_const", const="on", help=text)
         else:
-            group.add_argument(f"--{flag.name}", metavar=flag.metavar, help=text)
+            action = "append" if flag.is_list else "store"
+            group.add_argument(f"--{flag.name}", metavar=flag.metavar, action=action, help=text)
 
 
-def read(arguments: argparse.Namespace, names: Collection[str], environment: Mapping[str, str]) -> Settings:
+def read(
+    arguments: argparse.Namespace,
+    names: Collection[str],
+    environment: Mapping[str, str],
+    *,
+    is_whole: bool = False,
+) -> Settings:
     """
     The settings that these flags and their environment give; all others have their defaults.
 
+    :param is_whole: whether these are all that the connector has.
     :raises ConfigurationError: with all that is wrong.
     """
-    given = {flag.name: getattr(arguments, flag.name.replace("-", "_")) for flag in _flags(names)}
+    given = {
+        flag.name: _joined(getattr(arguments, flag.name.replace("-", "_")))
+        for flag in _flags(names)
+        if not flag.in_environment_only
+    }
     others = {name for flag in FLAGS if flag.name not in names for name in _environment_names(flag)}
-    return reading.read(given, {name: value for name, value in environment.items() if name not in others})
+    own = {name: value for name, value in environment.items() if name not in others}
+    return reading.read(given, own, is_whole=is_whole)
+
+
+def _joined(value: str | list[str] | None) -> str | None:
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def _environment_names(flag: Flag) -> list[str]:

@@ -56,7 +56,7 @@ def run(reactor: Any, arguments: argparse.Namespace, *, environment: Mapping[str
 
 async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     try:
-        settings = read(arguments, _FLAGS, environment)
+        settings = read(arguments, _FLAGS, environment, is_whole=True)
     except ConfigurationError as e:
         for fault in e.faults:
             print(f"FAIL  configuration: {fault}")

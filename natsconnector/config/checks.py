@@ -14,7 +14,7 @@ from natsconnector.model.subjects import overlaps, reserved_for_nats
 from natsconnector.nats import BadCredentials, Tls, parse_server
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_WAYS_TO_LOG_IN = ("nats_user", "nats_token_file", "nats_nkey_file", "nats_creds")
+WAYS_TO_LOG_IN = ("nats_user", "nats_token", "nats_token_file", "nats_nkey_file", "nats_creds")
 _TLS = ("nats_ca", "nats_cert", "nats_key", "nats_tls_first")
 
 
@@ -34,11 +34,18 @@ def _retries(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str
 
 
 def _login(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
-    for one, other in (("nats_user", "nats_password_file"), ("nats_cert", "nats_key")):
-        if one in found and other in found and (found[one] is None) != (found[other] is None):
-            given, missing = (one, other) if found[other] is None else (other, one)
-            yield f"{names[given]} needs {names[missing]}"
-    ways = [names[way] for way in _WAYS_TO_LOG_IN if found.get(way)]
+    if {"nats_user", "nats_password", "nats_password_file"} <= found.keys():
+        password = next((name for name in ("nats_password_file", "nats_password") if found[name] is not None), None)
+        if found["nats_user"] is not None and password is None:
+            yield f"{names['nats_user']} needs {names['nats_password_file']}"
+        if found["nats_user"] is None and password is not None:
+            yield f"{names[password]} needs {names['nats_user']}"
+        if found["nats_password"] is not None and found["nats_password_file"] is not None:
+            yield f"{names['nats_password']} and {names['nats_password_file']} exclude each other"
+    if {"nats_cert", "nats_key"} <= found.keys() and (found["nats_cert"] is None) != (found["nats_key"] is None):
+        given, missing = ("nats_cert", "nats_key") if found["nats_key"] is None else ("nats_key", "nats_cert")
+        yield f"{names[given]} needs {names[missing]}"
+    ways = [names[way] for way in WAYS_TO_LOG_IN if found.get(way)]
     if any(parse_server(url).credentials is not None for url in found.get("nats", ())):
         ways.append(f"credentials in {names['nats']}")
     if len(ways) > 1:
@@ -96,7 +103,7 @@ def _embedded(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
             "--embedded starts one nats-server and one gateway on 127.0.0.1: --nats and --gateway can only choose"
             " the ports"
         )
-    more = [names[name] for name in (*_WAYS_TO_LOG_IN, *_TLS) if found.get(name)]
+    more = [names[name] for name in (*WAYS_TO_LOG_IN, *_TLS) if found.get(name)]
     more += [f"tls:// in {names['nats']}"] * any(server.tls for server in servers)
     if more:
         yield f"--embedded starts a nats-server without logins and TLS: without {', '.join(more)}"

@@ -36,8 +36,10 @@ def gateway_credentials(text: str) -> str:
     """A folder with the gateway's user and password, as OpenFaaS mounts them."""
     for name in ("basic-auth-user", "basic-auth-password"):
         try:
-            with open(os.path.join(text, name), "rb"):
-                pass
+            with open(os.path.join(text, name), "rb") as file:
+                is_empty = not file.read(4096).strip()
         except OSError as e:
             raise ValueError(f"has no file {name} that can be used: it cannot be read: {e.strerror}") from None
+        if is_empty:
+            raise ValueError(f"has a file {name} that is empty")
     return os.path.abspath(text)

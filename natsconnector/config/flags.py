@@ -55,6 +55,22 @@ class Flag:
     topics_default: str | None = None
     secret: bool = False
     """The value may hold a secret: no message repeats it."""
+    needs: str | None = None
+    """Without which it does nothing: ``stream``, ``core``, ``topics`` or ``functions``."""
+    in_environment_only: bool = False
+    """It is no flag: what stands on the command line is seen in the process list."""
+
+    @property
+    def usage(self) -> str:
+        """How it is written."""
+        if self.in_environment_only:
+            return self.environment_name
+        return f"--{self.name} {self.metavar}".strip()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its value is a list, to which each further one adds."""
+        return hasattr(self.parse, "is_list")
 
     @property
     def environment_name(self) -> str:
@@ -72,7 +88,7 @@ class Flag:
     @property
     def can_be_off(self) -> bool:
         """Whether the word ``none`` is a value of it."""
-        return self.default is None or self.topics_default is not None
+        return self.default is None or self.topics_default is not None or hasattr(self.parse, "is_list")
 
     def default_with(self, *, stream: bool, topics: bool) -> str:
         """The value that counts when the user gave none, as a user would write it."""
@@ -94,20 +110,22 @@ class Flag:
 
     @property
     def help_text(self) -> str:
-        """What it means, with its environment names and its defaults, for the ``--help`` of every command."""
+        """What it means, with its other names and its defaults, for the ``--help`` of every command."""
         defaults = "; ".join(when + value for when, value in self.defaults)
-        return f"{self.meaning} [environment: {', '.join(self.environment_names)}] [default: {defaults}]"
+        names = ", ".join(alias.name for alias in self.aliases)
+        return f"{self.meaning}{f' [also {names}]' if names else ''} [default: {defaults}]"
 
 
 @overload
 def setting(
     flag: str, parse: Callable[[str], T], default: str, meaning: str, *aliases: str | Alias, group: str,
     metavar: str, stream_default: str | None = None, topics_default: str | None = None, secret: bool = False,
+    needs: str | None = None,
 ) -> T: ...  # fmt: skip
 @overload
 def setting(
     flag: str, parse: Callable[[str], T], default: None, meaning: str, *aliases: str | Alias, group: str,
-    metavar: str, secret: bool = False,
+    metavar: str, secret: bool = False, needs: str | None = None, in_environment_only: bool = False,
 ) -> T | None: ...  # fmt: skip
 def setting(
     flag: str,
@@ -120,21 +138,24 @@ def setting(
     stream_default: str | None = None,
     topics_default: str | None = None,
     secret: bool = False,
+    needs: str | None = None,
+    in_environment_only: bool = False,
 ) -> Any:
     """A field of :class:`~natsconnector.config.settings.Settings`; the parameters are the fields of :class:`Flag`."""
     names = tuple(Alias(alias) if isinstance(alias, str) else alias for alias in aliases)
 
     def flag_of(attribute: str) -> Flag:
         return Flag(
-            flag, attribute, parse, metavar, default, meaning, group, names, stream_default, topics_default, secret
-        )
+            flag, attribute, parse, metavar, default, meaning, group, names, stream_default, topics_default, secret,
+            needs, in_environment_only,
+        )  # fmt: skip
 
     return field(repr=not secret, metadata={"flag_of": flag_of})
 
 
-def switch(flag: str, meaning: str, *aliases: str | Alias, group: str) -> bool:
+def switch(flag: str, meaning: str, *aliases: str | Alias, group: str, needs: str | None = None) -> bool:
     """A field that is off unless the user turns it on."""
-    found: Any = setting(flag, values.switch, None, meaning, *aliases, group=group, metavar="")
+    found: Any = setting(flag, values.switch, None, meaning, *aliases, group=group, metavar="", needs=needs)
     return found  # type: ignore[no-any-return]  # a field, which becomes a value when the dataclass is made
 
 

@@ -35,7 +35,10 @@ def observer(stream: Any, log_format: str, log_level: str) -> ILogObserver:
     return FilteringLogObserver(FileLogObserver(stream, format_event), [_AtLeast(log_level)])
 
 
+_ROTATE_BYTES = 10_000_000
+_MOST_OLD_FILES = 10
 _chosen = ("-", "console", "info")
+_file: LogFile | None = None
 
 
 def choose(path: str, log_format: str, log_level: str) -> str:
@@ -52,8 +55,20 @@ def choose(path: str, log_format: str, log_level: str) -> str:
 def chosen_observer() -> ILogObserver:
     """The observer that :func:`choose` prepared."""
     path, log_format, log_level = _chosen
-    stream: Any = sys.stdout if path == "-" else LogFile.fromFullPath(path, rotateLength=None)
-    return observer(stream, log_format, log_level)
+    if path == "-":
+        return observer(sys.stdout, log_format, log_level)
+    global _file
+    try:
+        _file = LogFile.fromFullPath(path, rotateLength=_ROTATE_BYTES, maxRotatedFiles=_MOST_OLD_FILES)
+    except OSError as e:
+        raise SystemExit(f"natsconnector: --logfile {path}: {e.strerror}") from None
+    return observer(_file, log_format, log_level)
+
+
+def rotate() -> None:
+    """Begin a new log file, if the log goes to a file."""
+    if _file is not None:
+        _file.rotate()
 
 
 @implementer(ILogFilterPredicate)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from natsconnector.config.settings import Settings
-from natsconnector.nats import CredentialsSource, NatsClient, Tls, creds_file, nkey_file, password_file, token_file
+from natsconnector.nats import (
+    Credentials,
+    CredentialsSource,
+    NatsClient,
+    Tls,
+    creds_file,
+    nkey_file,
+    password_file,
+    token_file,
+)
 
 
 def nats_client(reactor: Any, settings: Settings, name: str) -> NatsClient:
@@ -28,6 +37,10 @@ def credentials(settings: Settings) -> CredentialsSource | None:
     """Who to be, by the one way that is given; None leaves it to the URLs."""
     if settings.nats_user is not None and settings.nats_password_file is not None:
         return password_file(settings.nats_user, settings.nats_password_file)
+    if settings.nats_user is not None and settings.nats_password is not None:
+        return Credentials(user=settings.nats_user, password=settings.nats_password)
+    if settings.nats_token is not None:
+        return Credentials(token=settings.nats_token)
     if settings.nats_token_file is not None:
         return token_file(settings.nats_token_file)
     if settings.nats_nkey_file is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from twisted.python import usage
@@ -13,20 +14,18 @@ from natsconnector import __version__
 from natsconnector.config import logs
 from natsconnector.config.reading import ConfigurationError, read
 from natsconnector.config.settings import FLAGS, Settings
+from natsconnector.config.usage import help_text
+
+_ON_COMMAND_LINE = tuple(flag for flag in FLAGS if not flag.in_environment_only)
 
 
 class Options(usage.Options):
     """What stands on the command line, completed by the environment into :attr:`settings`."""
 
     synopsis = "[options]"
-    longdesc = (
-        "Calls OpenFaaS functions for messages on NATS. Every flag can also be given in the environment, as named."
-        " A flag counts before the environment, NATSCONNECTOR_* before the other names; an empty value counts as unset."
-        " Durations are written 250ms, 30s, 1m30s, sizes 65536, 64KiB, 8MiB."
-    )
     # Defaults are in the texts only: a None tells what the user did not give.
-    optParameters = [[flag.name, None, None, flag.help_text] for flag in FLAGS if not flag.is_switch]
-    optFlags = [[flag.name, None, flag.help_text] for flag in FLAGS if flag.is_switch]
+    optParameters = [[flag.name, None, None, ""] for flag in _ON_COMMAND_LINE if not flag.is_switch]
+    optFlags = [[flag.name, None, ""] for flag in _ON_COMMAND_LINE if flag.is_switch]
 
     environment: Mapping[str, str] = os.environ
     settings: Settings
@@ -34,7 +33,40 @@ class Options(usage.Options):
 
     def getUsage(self, width: int | None = None) -> str:
         """The help text; only where to find it when there are faults to be seen."""
-        return "See --help.\n" if self._has_faults else str(super().getUsage(width))
+        return "" if self._has_faults else help_text(_ON_COMMAND_LINE)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the command line.
+
+        :raises usage.UsageError: with what is wrong, and no more of the help than where to find it.
+        """
+        arguments = list(sys.argv[1:] if options is None else options)
+        try:
+            self._refuse_unknown(arguments)
+            super().parseOptions(_added_up(arguments))
+        except usage.UsageError:
+            self._has_faults = True
+            if self.parent is not None:
+                setattr(self.parent, "synopsis", "See twistd natsconnector --help")  # noqa: B010 - twistd reads it
+            raise
+
+    def _refuse_unknown(self, arguments: list[str]) -> None:
+        names = {*(flag.name for flag in _ON_COMMAND_LINE), "help", "version"}
+        takes_value = {flag.name for flag in _ON_COMMAND_LINE if not flag.is_switch}
+        rest = iter(arguments)
+        for argument in rest:
+            if not argument.startswith("--"):
+                raise usage.UsageError(f"{argument!r} is a stray word: every setting is a flag with two dashes")
+            name, equals, _ = argument.removeprefix("--").partition("=")
+            # getopt takes an unambiguous beginning for the whole name.
+            whole = [each for each in names if each == name] or [each for each in names if each.startswith(name)]
+            if not whole:
+                near = get_close_matches(name, names, 1)
+                hint = f": did you mean --{near[0]}?" if near else ""
+                raise usage.UsageError(f"there is no flag --{name}{hint}")
+            if len(whole) == 1 and whole[0] in takes_value and not equals:
+                next(rest, None)
 
     def opt_version(self) -> None:
         """Display natsconnector's version and exit."""
@@ -47,14 +79,36 @@ class Options(usage.Options):
 
         :raises usage.UsageError: with all that is wrong, a line each.
         """
-        flags = {flag.name: "on" if flag.is_switch else self[flag.name] for flag in FLAGS if self[flag.name]}
+        flags = {flag.name: "on" if flag.is_switch else self[flag.name] for flag in _ON_COMMAND_LINE if self[flag.name]}
         try:
             self.settings = read(flags, self.environment)
         except ConfigurationError as e:
-            self._has_faults = True
             raise usage.UsageError("this configuration cannot work:\n  " + "\n  ".join(e.faults)) from None
         if self.parent is not None:
             _log_by_settings(self.parent, self.settings)
+
+
+def _added_up(arguments: list[str]) -> list[str]:
+    """The arguments with lists that are given several times as one: the last would count alone."""
+    lists = {flag.name for flag in FLAGS if flag.is_list}
+    found: dict[str, int] = {}
+    added: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        if name not in lists:
+            added.append(argument)
+            continue
+        if not equals and (given := next(rest, None)) is None:
+            added.append(argument)  # its value is missing, which getopt says
+            continue
+        value = value if equals else given or ""
+        if name in found:
+            added[found[name]] += f",{value}"
+        else:
+            found[name] = len(added)
+            added.append(f"--{name}={value}")
+    return added
 
 
 def _log_by_settings(parent: Any, chosen: Settings) -> None:

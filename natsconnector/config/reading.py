@@ -15,6 +15,13 @@ _LOOKALIKES = {
     "async_invocation": "asynchronous_invocation is the name",
     "print_sync": "print_response is the name",
     "NATS_URI": "NATS_HOST is the name",
+    "NATS_CONTEXT": "contexts of the nats tool are not read, name the server and the credentials themselves",
+}
+_NEEDS = {
+    "stream": "--stream",
+    "core": "messages of core NATS: with --stream it does nothing",
+    "topics": "topics: --topics or --topics-from-annotations",
+    "functions": "a list of functions: topics, or --gateway-credentials",
 }
 
 
@@ -34,22 +41,24 @@ class _Given:
     text: str
 
 
-def read(flags: Mapping[str, str | None], environment: Mapping[str, str]) -> Settings:
+def read(flags: Mapping[str, str | None], environment: Mapping[str, str], *, is_whole: bool = True) -> Settings:
     """
     The settings that flags and environment give: flag, else ``NATSCONNECTOR_*``, else alias, else default.
 
     :param flags: what stands on the command line, by the flag's name; None where nothing does.
+    :param is_whole: whether these are all of the connector's settings; otherwise none is refused for want of another.
     :raises ConfigurationError: with all that is wrong.
     """
-    reading = _Reading(flags, environment)
-    return reading.settings()
+    return _Reading(flags, environment, is_whole).settings()
 
 
 class _Reading:
     """Reads every value that the user gave, then the defaults, which depend on those, then looks at all together."""
 
-    def __init__(self, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> None:
+    def __init__(self, flags: Mapping[str, str | None], environment: Mapping[str, str], is_whole: bool) -> None:
         self._flags = flags
+        self._is_whole = is_whole
+        self._aliased: set[str] = set()
         self._environment = environment
         self._faults: dict[str, list[str]] = {}
         self._given: list[str] = []
@@ -63,8 +72,12 @@ class _Reading:
         topics = bool(self._found.get("topics") or self._found.get("topics_from_annotations"))
         for flag in unset:
             self._parse(flag, _Given(f"--{flag.name}", flag.default_with(stream=stream, topics=topics)))
+        self._drop_weaker_logins()
         faults = [fault for flag in FLAGS for fault in self._faults.get(flag.name, ())]
         faults += checks.faults(self._found, self._names)
+        if self._is_whole:
+            faults += self._idle()
+            self._warn_of_risks()
         try:
             self._warn_of_names()
         except ValueError as e:
@@ -123,7 +136,10 @@ class _Reading:
             for other in aliases[1:]
             if other.text != aliases[0].text
         ]
-        return aliases[0] if aliases else None
+        if not aliases:
+            return None
+        self._aliased.add(flag.attribute)
+        return aliases[0]
 
     def _is_on(self, name: str) -> bool:
         text = self._environment.get(name, "").strip()
@@ -131,6 +147,47 @@ class _Reading:
             return bool(text) and values.switch(text)
         except ValueError as e:
             raise ValueError(f"{name}: {text!r} {e}") from None
+
+    def _drop_weaker_logins(self) -> None:
+        """A login that other programs' names ask for does not count beside one that our own names ask for."""
+        given = [way for way in checks.WAYS_TO_LOG_IN if self._found.get(way) is not None]
+        if any(way not in self._aliased for way in given):
+            for way in (*given, "nats_password"):
+                if way in self._aliased:
+                    self._found[way] = None
+
+    def _idle(self) -> list[str]:
+        """What is wrong with settings that do nothing beside the others."""
+        found = self._found
+        if self._faults:
+            return []
+        topics = bool(found.get("topics") or found.get("topics_from_annotations"))
+        there = {
+            "stream": found.get("stream") is not None,
+            "core": found.get("stream") is None,
+            "topics": topics,
+            "functions": topics or found.get("gateway_credentials") is not None,
+        }
+        return [
+            f"{self._names[flag.attribute]} needs {_NEEDS[flag.needs]}"
+            for flag in FLAGS
+            if flag.needs is not None and not there[flag.needs] and self._is_our_own(flag)
+        ]
+
+    def _is_our_own(self, flag: Flag) -> bool:
+        """Whether the user gave a setting by our own name: those of other connectors are often set for all cases."""
+        name = self._names.get(flag.attribute)
+        is_given = self._flags.get(flag.name) or self._environment.get(flag.environment_name)
+        return bool(is_given) and name is not None and flag.attribute not in self._aliased
+
+    def _warn_of_risks(self) -> None:
+        found = self._found
+        is_given = any(given.partition("=")[0].endswith(("dead-letter", "DEAD_LETTER")) for given in self._given)
+        if found.get("stream") is not None and found.get("dead_letter") is None and not is_given:
+            self._warnings.append(
+                "--stream without --dead-letter: a message that can never succeed is removed from the stream, and only"
+                " a log line is left of it; --dead-letter none says that this is meant"
+            )
 
     def _warn_of_names(self) -> None:
         """Warn of variables that look as if they were meant for the connector, but mean nothing to it."""

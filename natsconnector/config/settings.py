@@ -41,23 +41,31 @@ class Settings:
         " seen in the process list: use the environment for passwords",
         "NATS_URL", "NATS_HOST", "broker_host", group=NATS, metavar="URL[,URL]", secret=True)
     nats_user: str | None = setting(
-        "nats-user", str, None, "user at NATS, with --nats-password-file", group=NATS, metavar="U")
+        "nats-user", str, None, "user at NATS, with --nats-password-file", "NATS_USER", group=NATS, metavar="U")
+    nats_password: str | None = setting(
+        "nats-password", str, None, "password of --nats-user; a file is better kept", "NATS_PASSWORD", group=NATS,
+        metavar="P", secret=True, in_environment_only=True)
     nats_password_file: str | None = setting(
         "nats-password-file", files.password, None, "file with the password of --nats-user", group=NATS, metavar="F")
     nats_token_file: str | None = setting(
         "nats-token-file", files.token, None, "file with a token for NATS", group=NATS, metavar="F")
+    nats_token: str | None = setting(
+        "nats-token", str, None, "a token for NATS; a file is better kept", "NATS_TOKEN", group=NATS, metavar="T",
+        secret=True, in_environment_only=True)
     nats_nkey_file: str | None = setting(
-        "nats-nkey-file", files.nkey, None, "file with the seed of an NKey, SU...", group=NATS, metavar="F")
+        "nats-nkey-file", files.nkey, None, "file with the seed of an NKey, SU...", "NATS_NKEY", group=NATS,
+        metavar="F")
     nats_creds: str | None = setting(
-        "nats-creds", files.creds, None, "credentials file (.creds): a user's JWT and seed", group=NATS, metavar="F")
+        "nats-creds", files.creds, None, "credentials file (.creds): a user's JWT and seed", "NATS_CREDS",
+        group=NATS, metavar="F")
     nats_ca: str | None = setting(
         "nats-ca", files.ca, None, "PEM file: authorities trusted for NATS over TLS; none: the system's",
-        group=NATS, metavar="F")
+        "NATS_CA", group=NATS, metavar="F")
     nats_cert: str | None = setting(
         "nats-cert", os.path.abspath, None, "PEM file: the certificate shown to NATS, with --nats-key",
-        group=NATS, metavar="F")
+        "NATS_CERT", group=NATS, metavar="F")
     nats_key: str | None = setting(
-        "nats-key", os.path.abspath, None, "PEM file: the key of --nats-cert", group=NATS, metavar="F")
+        "nats-key", os.path.abspath, None, "PEM file: the key of --nats-cert", "NATS_KEY", group=NATS, metavar="F")
     nats_tls_first: bool = switch(
         "nats-tls-first", "begin with TLS, for servers with handshake_first", group=NATS)
     inbox_prefix: str = setting(
@@ -85,7 +93,8 @@ class Settings:
         "where envelopes arrive. Whoever may publish there may call any allowed function",
         group=ENVELOPES, metavar="S[,S]", topics_default="none")
     queue_group: str = setting(
-        "queue-group", values.word, "functions", "queue group of these subjects", group=ENVELOPES, metavar="G")
+        "queue-group", values.word, "functions", "queue group of these subjects",
+        group=ENVELOPES, metavar="G", needs="core")
 
     topics: tuple[str, ...] | None = setting(
         "topics", values.list_of(nats_values.subject), None,
@@ -94,17 +103,18 @@ class Settings:
         "topics-from-annotations", "take whatever topics the deployed functions are annotated with", group=TOPICS)
     topic_queue_group: str = setting(
         "topic-queue-group", values.word, "openfaas_nats_worker_group", "queue group of the topics",
-        group=TOPICS, metavar="G")
+        group=TOPICS, metavar="G", needs="topics")
     topic_delimiter: str = setting(
         "topic-delimiter", values.delimiter, ",", "splits the annotation topic", "topic_delimiter",
-        group=TOPICS, metavar="C")
+        group=TOPICS, metavar="C", needs="topics")
     queued: bool = switch(
-        "async", "calls for topics are asynchronous", "asynchronous_invocation", group=TOPICS)
+        "async", "calls for topics are asynchronous", "asynchronous_invocation", group=TOPICS, needs="topics")
     rebuild_interval_s: float = setting(
         "rebuild-interval", values.duration, "5s", "refresh of the list of functions", "rebuild_interval",
-        group=TOPICS, metavar="D")
+        group=TOPICS, metavar="D", needs="functions")
     content_type: str | None = setting(
-        "content-type", values.content_type, None, "of calls for topics", "content_type", group=TOPICS, metavar="T")
+        "content-type", values.content_type, None, "of calls for topics", "content_type",
+        group=TOPICS, metavar="T", needs="topics")
 
     stream: str | None = setting(
         "stream", nats_values.name, None,
@@ -112,20 +122,20 @@ class Settings:
         group=JETSTREAM, metavar="S")
     consumer: str = setting(
         "consumer", nats_values.name, "natsconnector", "its durable pull consumer; made when it is missing",
-        group=JETSTREAM, metavar="C")
+        group=JETSTREAM, metavar="C", needs="stream")
     ack_wait_s: float = setting(
         "ack-wait", values.duration, "30s",
         "of the consumer, if it is made: after it a dead connector's messages go to another", "ack_wait",
-        group=JETSTREAM, metavar="D")
+        group=JETSTREAM, metavar="D", needs="stream")
     deliver: Mapping[str, Any] = setting(
         "deliver", nats_values.deliver, "all",
         "where the consumer begins when it is first made: all, new, last, a sequence, or a time (RFC 3339)",
-        group=JETSTREAM, metavar="P")
+        group=JETSTREAM, metavar="P", needs="stream")
     update_consumer: bool = switch(
         "update-consumer", "change the subjects of an existing consumer to ours; nothing is called again",
-        group=JETSTREAM)
+        group=JETSTREAM, needs="stream")
     js_domain: str | None = setting(
-        "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D")
+        "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D", needs="stream")
 
     allow_function: tuple[str, ...] | None = setting(
         "allow-function", values.list_of(values.function_pattern), None,
@@ -140,7 +150,8 @@ class Settings:
         group=CALLS, metavar="D")
     max_wait_s: float | None = setting(
         "max-wait", values.duration, None,
-        "a message that waited longer in the backlog is answered 503 instead of called", group=CALLS, metavar="D")
+        "a message that waited longer in the backlog is answered 503 instead of called",
+        group=CALLS, metavar="D", needs="core")
     max_inflight: int = setting(
         "max-inflight", values.whole_number(1, 65536), "100", "calls at the gateway at once", "max_inflight",
         group=CALLS, metavar="N")
@@ -162,7 +173,7 @@ class Settings:
     retry_attempts: int = setting(
         "retry-attempts", values.whole_number(1, 1000), "3", "attempts in total, the first included",
         "max_retry_attempts", group=RETRIES, metavar="N", stream_default="100")
-    retry_codes: tuple[int, ...] = setting(
+    retry_codes: tuple[int, ...] | None = setting(
         "retry-codes", values.list_of(values.status_code), "429,503",
         "statuses that are tried again; 502 and 504 stand for calls that may have been executed", "retry_http_codes",
         group=RETRIES, metavar="C[,C]", stream_default="408,429,500,502,503,504")
@@ -177,7 +188,8 @@ class Settings:
         "exponential, or with full or equal jitter", "backoff", group=RETRIES, metavar="B")
     missing_function_grace_s: float = setting(
         "missing-function-grace", values.duration, "5m",
-        "with --stream: how long a function, or topic, that is not there is tried again", group=RETRIES, metavar="D")
+        "with --stream: how long a function, or topic, that is not there is tried again",
+        group=RETRIES, metavar="D", needs="stream")
     dead_letter: str | None = setting(
         "dead-letter", nats_values.concrete_subject, None, "where messages go that can never succeed",
         group=RETRIES, metavar="SUBJECT")
@@ -191,7 +203,7 @@ class Settings:
         "log-format", values.one_of("console", "json"), "console", "console or json", "log_encoding",
         group=LOGS, metavar="F")
     log_level: str = setting(
-        "log-level", values.one_of("debug", "info", "warn", "error"), "info", "debug, info, warn or error",
+        "log-level", values.log_level, "info", "debug, info, warn or error",
         Alias("debug", _level_of_debug), group=LOGS, metavar="L")
 
     embedded: bool = switch(

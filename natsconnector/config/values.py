@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 32
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -18,18 +19,20 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 
 def duration(text: str) -> float:
     """Seconds of a duration above zero in Go's form: ``250ms``, ``30s``, ``1m30s``."""
-    parts = list(_DURATION_PART.finditer(text))
+    # The length is bounded first: whoever deploys a function may write anything into an annotation.
+    parts = list(_DURATION_PART.finditer(text)) if len(text) <= _LONGEST else []
     if not parts or "".join(part.group() for part in parts) != text:
-        raise ValueError("is not a duration like 250ms, 30s or 1m30s")
+        hint = f"; seconds are written {text}s" if re.fullmatch(r"\d{1,9}", text, re.ASCII) else ""
+        raise ValueError(f"is not a duration like 250ms, 30s or 1m30s{hint}")
     seconds = round(sum(float(part.group(1)) * _UNIT_S[part.group(2)] for part in parts), 9)
     if not 0 < seconds <= 365 * 86400:
-        raise ValueError("is not a duration between zero and a year")
+        raise ValueError("is not a duration above zero and up to a year")
     return seconds
 
 
 def size(text: str) -> int:
     """Bytes of a size above zero: ``65536``, ``64KiB``, ``8MiB``."""
-    match = _SIZE.fullmatch(text)
+    match = _SIZE.fullmatch(text[: _LONGEST + 1])
     if match is None:
         raise ValueError("is not a size like 65536, 64KiB or 8MiB")
     return _within(int(match.group(1)) * _UNIT_BYTES[(match.group(2) or "").lower()], 1, 1 << 40)
@@ -54,6 +57,11 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def log_level(text: str) -> str:
+    """``debug``, ``info``, ``warn`` (or ``warning``), ``error``."""
+    return one_of("debug", "info", "warn", "error")({"warning": "warn"}.get(text.lower(), text))
+
+
 def one_of(*words: str) -> Callable[[str], str]:
     """A parser that takes just ``words``, in any case."""
 
@@ -70,20 +78,21 @@ def list_of(parse_item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
 
     def parse(text: str) -> tuple[T, ...]:
         items = [item.strip() for item in text.split(",")]
-        parsed = []
+        parsed, faults = [], []
         for position, item in enumerate(items, start=1):
             if item:
                 try:
                     parsed.append(parse_item(item))
                 except ValueError as e:
                     # By its place, since an item may hold a secret.
-                    raise ValueError(
-                        f"has an item, number {position}, that {e}" if len(items) > 1 else str(e)
-                    ) from None
+                    faults.append(f"has an item, number {position}, that {e}" if len(items) > 1 else str(e))
+        if faults:
+            raise ValueError("; it ".join(faults))
         if not parsed:
             raise ValueError("names nothing")
         return tuple(dict.fromkeys(parsed))
 
+    parse.is_list = True  # type: ignore[attr-defined]
     return parse
 
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from twisted.logger import ILogObserver
+from twisted.python import usage
 from twisted.python.reflect import namedAny
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,15 +37,50 @@ class OptionsTests(SynchronousTestCase):
         self.assertIn("--max-inflight: 'y'", str(error))
 
     def test_help(self) -> None:
-        """Help says of every flag what it means, its environment name and aliases, and its defaults."""
-        rows = dict(re.findall(r"^      ?--([a-z-]+)=? *(.*?)(?=^      ?--|\Z)", str(Options()), re.M | re.S))
+        """Help has every flag under its theme, with what its value is, what it means, its other names and defaults."""
+        text = str(Options())
         for flag in FLAGS:
-            text = " ".join(rows[flag.name].split()).replace("- ", "-")
-            wanted = [flag.meaning, *flag.environment_names, *(f"{when}{value}" for when, value in flag.defaults)]
-            for part in wanted:
-                self.assertIn(part.replace("- ", "-"), text, flag.name)
-        self.assertIn("[default: function.call; with topics none]", " ".join(rows["subject"].split()))
-        self.assertIn("[default: 3; with --stream 100]", " ".join(rows["retry-attempts"].split()))
+            if flag.in_environment_only:
+                self.assertNotIn(f"--{flag.name} ", text)
+                continue
+            self.assertIn(f"\n  {flag.usage}\n", text)
+            entry = " ".join(text.partition(f"\n  {flag.usage}\n")[2].split("\n  --")[0].split("\n\n")[0].split())
+            wanted = [flag.meaning, *(alias.name for alias in flag.aliases)]
+            for part in (*wanted, *(f"{when}{value}" for when, value in flag.defaults)):
+                self.assertIn(" ".join(part.split()), entry, flag.name)
+        self.assertIn("[default: function.call; with topics none]", " ".join(text.split()))
+        self.assertIn("[default: 3; with --stream 100]", " ".join(text.split()))
+        headings = [line[:-1] for line in text.splitlines() if re.fullmatch(r"\w[^.]*:", line)]
+        self.assertEqual(headings, list(dict.fromkeys(flag.group for flag in FLAGS)))
+        self.assertLessEqual(max(len(line) for line in text.splitlines()), 120)
+
+    def test_usage_faults(self) -> None:
+        """A slip names itself, and the nearest flag; the help is not printed, only where it is."""
+        for arguments, says in [
+            (["--max-inflght", "5"], "there is no flag --max-inflght: did you mean --max-inflight?"),
+            (["--quite-another"], "there is no flag --quite-another"),
+            (["--timeout", "5s", "stray"], "'stray' is a stray word"),
+            (["--topics"], "topics"),
+            (["-x"], "'-x' is a stray word"),
+        ]:
+            parent: Any = usage.Options()
+            options = Options()
+            options.parent, options.environment = parent, {}
+            error = self.assertRaises(UsageError, options.parseOptions, arguments)
+            self.assertIn(says, str(error))
+            self.assertEqual(options.getUsage(), "")
+            self.assertEqual(parent.synopsis, "See twistd natsconnector --help")
+
+    def test_lists_add_up(self) -> None:
+        """A list that is given several times is one list; anything else counts as it was given last."""
+        settings = self.parsed(
+            "--topics", "a", "--topics=b", "--topics", "c,d", "--timeout", "1s", "--timeout=2s"
+        ).settings
+        self.assertEqual((settings.topics, settings.timeout_s), (("a", "b", "c", "d"), 2))
+
+    def test_beginnings(self) -> None:
+        """An unambiguous beginning of a name stands for it, as getopt has it."""
+        self.assertEqual(self.parsed("--max-inflight-per", "3").settings.max_inflight_per_function, 3)
 
     def test_twistd_parent(self) -> None:
         """twistd gets an observer, and leaves no pid file when it stays in the foreground."""

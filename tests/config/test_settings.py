@@ -156,6 +156,83 @@ class ReadTests(SynchronousTestCase):
         self.assertNotIn("pa55", repr(settings))
         self.assertEqual(settings.given, ("--nats",))
 
+    def test_names_of_the_nats_tool(self) -> None:
+        """Its environment is understood; ours counts before it, as a whole."""
+        settings = self.read(NATS_URL="nats://n", NATS_USER="me", NATS_PASSWORD="pa55", NATS_CONTEXT="ctx")
+        self.assertEqual((settings.nats_user, settings.nats_password), ("me", "pa55"))
+        self.assertNotIn("pa55", repr(settings) + " ".join(settings.given))
+        self.assertIn("NATS_CONTEXT is set but means nothing", settings.warnings[0])
+        self.assertEqual(self.read(NATS_TOKEN="t0ken").nats_token, "t0ken")
+        folder = self.mktemp()
+        os.mkdir(folder)
+        token = os.path.join(folder, "token")
+        with open(token, "w") as file:
+            file.write("t")
+        settings = self.read({"nats-token-file": token}, NATS_USER="me", NATS_PASSWORD="pa55")
+        self.assertEqual((settings.nats_user, settings.nats_password), (None, None))
+        self.assertEqual(self.faults(NATS_USER="me"), ["NATS_USER needs --nats-password-file"])
+        self.assertEqual(self.faults(NATS_PASSWORD="pa55"), ["NATS_PASSWORD needs --nats-user"])
+        self.assertIn("exclude each other", self.faults(NATS_TOKEN="t", NATS_USER="me", NATS_PASSWORD="pa55")[0])
+
+    def test_idle_settings(self) -> None:
+        """What does nothing beside the other settings is refused under our own name, not under those of others."""
+        for flag, value, needs in [
+            ("consumer", "c", "--stream"), ("ack-wait", "5s", "--stream"), ("js-domain", "d", "--stream"),
+            ("deliver", "new", "--stream"), ("update-consumer", "on", "--stream"), ("async", "on", "topics"),
+            ("content-type", "a/b", "topics"), ("topic-delimiter", ";", "topics"), ("topic-queue-group", "g", "topics"),
+            ("rebuild-interval", "1s", "a list of functions"),
+        ]:  # fmt: skip
+            (fault,) = self.faults({flag: value})
+            self.assertTrue(fault.startswith(f"--{flag} needs "), fault)
+            self.assertIn(needs, fault)
+        stream = {"stream": "S", "dead-letter": "none"}
+        for flag, value in (("max-wait", "1s"), ("queue-group", "g")):
+            self.assertIn("with --stream it does nothing", self.faults({flag: value, **stream})[0])
+        self.read(ack_wait="5s", rebuild_interval="1s", content_type="a/b", asynchronous_invocation="true")
+        self.read({"consumer": "c", "ack-wait": "5s", **stream})
+        self.assertEqual(self.faults(NATSCONNECTOR_ACK_WAIT="5s")[0].split()[0], "NATSCONNECTOR_ACK_WAIT")
+        self.assertEqual(read({"js-domain": "hub"}, {}, is_whole=False).js_domain, "hub")
+
+    def test_stream_without_dead_letters(self) -> None:
+        """It is warned of, unless the user says that it is meant."""
+        (warning,) = self.read({"stream": "S"}).warnings
+        self.assertIn("without --dead-letter", warning)
+        for more in ({"dead-letter": "none"}, {"dead-letter": "dead"}):
+            self.assertEqual(self.read({"stream": "S", **more}).warnings, ())
+        self.assertEqual(self.read({"stream": "S"}, NATSCONNECTOR_DEAD_LETTER="none").warnings, ())
+
+    def test_every_item_of_a_list(self) -> None:
+        """All that is wrong with a list is told, each by its place."""
+        (fault,) = self.faults({"topics": "a b,c,d..e"})
+        self.assertIn("number 1", fault)
+        self.assertIn("number 3", fault)
+
+    def test_lists_can_be_empty(self) -> None:
+        """none is a list without items."""
+        self.assertIsNone(self.read({"retry-codes": "none"}).retry_codes)
+
+    def test_subjects_of_a_stream(self) -> None:
+        """From a stream any subject can be taken, all of it included; on core NATS > would hear what is NATS's own."""
+        stream = {"stream": "S", "dead-letter": "none"}
+        self.assertEqual(self.read({"topics": ">", **stream}).topics, (">",))
+        (fault,) = self.faults({"topics": ">"})
+        self.assertIn("would hear _INBOX.>", fault)
+
+    def test_deliver(self) -> None:
+        """Where a consumer begins, as the server wants it said."""
+        stream = {"stream": "S", "dead-letter": "none"}
+        for text, expected in [
+            ("New", {"deliver_policy": "new"}),
+            ("42", {"deliver_policy": "by_start_sequence", "opt_start_seq": 42}),
+            (
+                "2026-01-31T13:00:00+01:00",
+                {"deliver_policy": "by_start_time", "opt_start_time": "2026-01-31T12:00:00+00:00"},
+            ),
+        ]:
+            self.assertEqual(self.read({"deliver": text, **stream}).deliver, expected)
+        for bad in ("0", "-1", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "9" * 30):
+            self.assertIn("is none of all, new, last", self.faults({"deliver": bad, **stream})[0])
+
     def test_unknown_name(self) -> None:
         """A misspelt name of ours is noticed."""
         settings = self.read(NATSCONNECTOR_TIMEOUTS="1s")

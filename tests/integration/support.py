@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -189,12 +190,14 @@ class RecordingGateway(Resource):
 class ConnectorProcess(ProcessProtocol):
     """``twistd -n natsconnector`` with some flags, as a process."""
 
-    def __init__(self, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
+    ) -> None:
         self.lines: list[str] = []
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", "natsconnector"]
+        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
         clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._process = reactor.spawnProcess(
             self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
@@ -231,7 +234,7 @@ class ConnectorProcess(ProcessProtocol):
 
     def signal(self, name: str) -> None:
         if self.ended is None:
-            self._process.signalProcess(name)
+            self._process.signalProcess(getattr(signal, f"SIG{name}"))
 
     @property
     def ended_cleanly(self) -> bool:

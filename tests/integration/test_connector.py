@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from twisted.internet.defer import DeferredList
+from twisted.internet.error import ProcessDone
 from twisted.trial.unittest import TestCase
 
 from natsconnector.nats import Msg
@@ -239,7 +240,49 @@ class OutagesTests(ConnectorCase):
 
 
 class StoppingTests(ConnectorCase):
-    """SIGTERM."""
+    """SIGTERM, and other signals."""
+
+    async def test_exit_status(self) -> None:
+        """A drain that a signal asked for, a closed terminal's included, ends with 0."""
+        for name in ("TERM", "INT", "HUP"):
+            connector = await self.connector()
+            connector.signal(name)
+            await connector.when_ended()
+            assert connector.ended is not None
+            self.assertIs(connector.ended.check(ProcessDone), ProcessDone, connector.lines)
+
+    async def test_second_signal(self) -> None:
+        """It hurries the end, and says so; what was in flight is answered."""
+        self.gateway.respond = lambda recorded: None
+        connector = await self.connector("--shutdown-timeout", "1h")
+        answer = self.request(envelope())
+        await self.gateway.when_requests(1)
+        connector.signal("TERM")
+        await connector.when_line("stopping: 1 calls in flight")
+        connector.signal("TERM")
+        self.assertError(await answer, 503)
+        await connector.when_ended()
+        self.assertFalse(any("Traceback" in line for line in connector.lines), connector.lines)
+        self.assertTrue(any("hurried: 1 calls are given up" in line for line in connector.lines), connector.lines)
+
+    async def test_log_file(self) -> None:
+        """SIGUSR1 begins a new log file, and harms nothing where there is none."""
+        path = Path(self.mktemp()).absolute()
+        connector = ConnectorProcess(
+            "--nats", self.server.url, "--gateway", self.gateway.url, twistd_flags=("--logfile", str(path))
+        )  # fmt: skip
+        self.addCleanup(connector.stop)
+        await self.request_until_heard(envelope())
+        connector.signal("USR1")
+        old = Path(f"{path}.1")
+        # Whoever waits for a file has to look: a request goes through meanwhile.
+        while not old.exists():
+            await self.request(envelope())
+        self.assertIn("natsconnector ready", old.read_text())
+        quiet = await self.connector()
+        quiet.signal("USR1")
+        await quiet.stop()
+        self.assertTrue(quiet.ended_cleanly)
 
     async def test_calls_in_flight_are_answered(self) -> None:
         """20 calls in flight and 20 in the backlog: all 40 are answered before it ends, cleanly, without a pid file."""

@@ -68,7 +68,7 @@ class ArgumentsTests(SynchronousTestCase):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             self.assertRaises(SystemExit, parse, "--help")
-        for text in ("--dry-run", "--function", "--reason", "NATSCONNECTOR_NATS,", "--js-domain"):
+        for text in ("--dry-run", "--function", "--reason", "NATSCONNECTOR_", "NATS_URL", "--js-domain"):
             self.assertIn(text, said.getvalue())
 
 
