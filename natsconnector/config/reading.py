@@ -158,15 +158,13 @@ class _Reading:
 
     def _idle(self) -> list[str]:
         """What is wrong with settings that do nothing beside the others."""
-        found = self._found
-        if self._faults:
-            return []
-        topics = bool(found.get("topics") or found.get("topics_from_annotations"))
+        found, faulty = self._found, self._faults.keys()  # a faulty value is one that was given
+        topics = bool(found.get("topics") or found.get("topics_from_annotations") or "topics" in faulty)
         there = {
-            "stream": found.get("stream") is not None,
+            "stream": found.get("stream") is not None or "stream" in faulty,
             "core": found.get("stream") is None,
             "topics": topics,
-            "functions": topics or found.get("gateway_credentials") is not None,
+            "functions": topics or found.get("gateway_credentials") is not None or "gateway-credentials" in faulty,
         }
         return [
             f"{self._names[flag.attribute]} needs {_NEEDS[flag.needs]}"

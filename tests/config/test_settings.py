@@ -191,6 +191,8 @@ class ReadTests(SynchronousTestCase):
         self.read(ack_wait="5s", rebuild_interval="1s", content_type="a/b", asynchronous_invocation="true")
         self.read({"consumer": "c", "ack-wait": "5s", **stream})
         self.assertEqual(self.faults(NATSCONNECTOR_ACK_WAIT="5s")[0].split()[0], "NATSCONNECTOR_ACK_WAIT")
+        self.assertEqual(len(self.faults({"stream": "a b", "ack-wait": "5s", "timeout": "x"})), 2)
+        self.assertEqual(len(self.faults({"ack-wait": "5s", "timeout": "x"})), 2)
         self.assertEqual(read({"js-domain": "hub"}, {}, is_whole=False).js_domain, "hub")
 
     def test_stream_without_dead_letters(self) -> None:
