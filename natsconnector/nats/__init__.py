@@ -4,6 +4,7 @@
 """
 
 from natsconnector.nats.auth import Credentials, CredentialsSource, creds_file, nkey_file, password_file, token_file
+from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import (
     AuthorizationError,
@@ -38,6 +39,7 @@ from natsconnector.nats.wire.subjects import check_inbox_prefix
 
 __all__ = [
     "AuthorizationError",
+    "Backoff",
     "BadCredentials",
     "BadHeader",
     "BadServerUrl",

@@ -83,7 +83,7 @@ class Session:
         else:
             if header_block and not self.info.get("headers"):
                 raise HeadersNotSupported
-            self.connection.publish(frame, size)
+            self.connection.out.publish(frame, size)
         self.statistics.out_msgs += 1
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], queue: str | None = None) -> Subscription:
@@ -125,14 +125,14 @@ class Session:
         self._learn(connection.info)
         messages = self.buffer.take_messages()
         for frame in self.subscriptions.frames():
-            connection.send(frame)
+            connection.out.send(frame)
         dropped = 0
         for size, frame in messages:
             # This server may take less than the one they were checked against, and would close the connection.
             if size > self.max_payload or (frame.startswith(b"HPUB") and not self.info.get("headers")):
                 dropped += 1
             else:
-                connection.forward(frame, size)
+                connection.out.forward(frame, size)
         if dropped:
             self._log.error(
                 "{dropped} messages published while NATS was away are dropped: {server} does not take their size"
@@ -184,7 +184,7 @@ class Session:
 
     async def _leave(self, connection: Connection, why: str) -> None:
         for frame in self.subscriptions.pausing_frames(but=self.requests.subscription):
-            connection.send(frame)
+            connection.out.send(frame)
         # If the PONG does not come, what is still on its way is lost, as it would have been anyway.
         with contextlib.suppress(NatsError, TimeoutError):
             await connection.ping().addTimeout(LEAVE_TIMEOUT_S, self._reactor)
@@ -216,7 +216,7 @@ class Session:
 
     def _send(self, frame: bytes) -> None:
         if self.connection is not None:
-            self.connection.send(frame)
+            self.connection.out.send(frame)
 
     def _confirm(self) -> Deferred[None]:
         """Fires when the server has taken all that was sent to it; at once if there is none."""

@@ -35,6 +35,7 @@ class FakeTransport(StringTransport):
         self.clock = clock
         self.aborted = False
         self.protocol: Any = None
+        self.producer: Any = None
         self.lost = False
         self.no_delay = False
         self.tls: list[Any] = []

@@ -311,8 +311,7 @@ class PublishTests(SynchronousTestCase):
         frame = b"PUB a 1\r\n1\r\n"
         world = World(max_buffered_bytes=2 * len(frame))
         peer = world.connected()
-        assert world.client._session.connection is not None
-        world.client._session.connection.pauseProducing()
+        peer.transport.producer.pauseProducing()
         world.client.publish("a", b"1")
         world.client.publish("a", b"2")
         self.assertRaises(OutboundBufferFull, world.client.publish, "a", b"3")
@@ -338,14 +337,14 @@ class PublishTests(SynchronousTestCase):
         def write_and_pause(data: bytes) -> None:
             write(data)
             if data.startswith(b"SUB"):
-                peer.transport.protocol._wrappedProtocol.pauseProducing()
+                peer.transport.producer.pauseProducing()
 
         self.patch(peer.transport, "write", write_and_pause)
         self.assertEqual(peer.log_in(), b"SUB b 1\r\n")
         self.assertTrue(world.client.ready)
         self.assertRaises(OutboundBufferFull, world.client.publish, "a", b"3")
-        peer.transport.protocol._wrappedProtocol.resumeProducing()
-        peer.transport.protocol._wrappedProtocol.resumeProducing()
+        peer.transport.producer.resumeProducing()
+        peer.transport.producer.resumeProducing()
         self.assertEqual(peer.heard(), b"SUB c 2\r\nPUB a 1\r\n1\r\nPUB a 1\r\n2\r\nPING\r\n")
 
     def test_never_half_a_frame(self) -> None:

@@ -355,7 +355,11 @@ class LoginFaultTests(SynchronousTestCase):
                 if not peer.transport.aborted:
                     peer.drop()
                 world.clock.advance(0)
-                shown += [repr(world.client.last_error), repr(world.statuses), repr(world.client._dialer._identity)]
+                shown += [
+                    repr(world.client.last_error),
+                    repr(world.statuses),
+                    repr(world.client._dialer._identity),
+                ]
         text = repr((logs, shown))
         self.assertIn("Authorization Violation", text)
         for secret in secrets:

@@ -167,7 +167,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_growth(self) -> None:
         """They double up to the cap, each between half and the whole of it, and begin anew after a reset."""
-        backoff = Backoff(Random(1), 0.1, 5.0)
+        backoff = Backoff(0.1, 5.0, Random(1))
         for _ in range(2):
             for ceiling_s in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
                 delay_s = backoff.next_s()
@@ -176,4 +176,4 @@ class BackoffTests(SynchronousTestCase):
 
     def test_jitter(self) -> None:
         """Two clients do not come back at the same moment."""
-        self.assertNotEqual(Backoff(Random(1), 1, 5).next_s(), Backoff(Random(2), 1, 5).next_s())
+        self.assertNotEqual(Backoff(1, 5, Random(1)).next_s(), Backoff(1, 5, Random(2)).next_s())

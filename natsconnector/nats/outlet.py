@@ -1,0 +1,91 @@
+"""The one ordered way out of a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from natsconnector.nats.outbound import OutboundBuffer
+from natsconnector.nats.status import Statistics
+
+
+@implementer(IPushProducer)
+class Outlet:
+    """
+    Takes whole frames to a transport, in order.
+
+    The outlet is a push producer of its transport: while the peer does not read, frames wait in the buffer. The buffer
+    outlives the connection; what waits there when the connection ends is for the next one.
+    """
+
+    def __init__(self, buffer: OutboundBuffer, statistics: Statistics) -> None:
+        self._buffer = buffer
+        self._statistics = statistics
+        self._transport: Any = None
+        self._waiting = False
+        self._closed = False
+        #: Whether the peer does not read.
+        self.paused = False
+
+    def open(self, transport: Any) -> None:
+        """The transport is there."""
+        self._transport = transport
+        transport.registerProducer(self, True)
+
+    def publish(self, frame: bytes, size_bytes: int) -> None:
+        """
+        Send a message after everything before it.
+
+        :param size_bytes: of headers and payload.
+        :raises OutboundBufferFull: the peer does not read, and the buffer is full.
+        """
+        if self._waiting:
+            self._buffer.check_room(frame)
+        self.forward(frame, size_bytes)
+
+    def forward(self, frame: bytes, size_bytes: int) -> None:
+        """Send a message that has waited already, and is not to be refused now."""
+        if self._waiting:
+            self._buffer.add_message(frame, size_bytes)
+        else:
+            self._write(frame)
+
+    def send(self, frame: bytes) -> None:
+        """Send any other frame after everything before it; nothing once the outlet is closed."""
+        if not self._waiting:
+            self._write(frame)
+        elif not self._closed:
+            self._buffer.add_control(frame)
+
+    def stop(self) -> None:
+        """Write nothing more: messages wait for the next connection, all other frames are dropped."""
+        self._closed = self._waiting = True
+
+    def close(self) -> None:
+        """Hand everything to the transport that still waits, and stop."""
+        self.stop()
+        self._transport.unregisterProducer()
+        while self._buffer:
+            self._write(self._buffer.pop())
+
+    # What the transport says
+
+    def pauseProducing(self) -> None:
+        self.paused = self._waiting = True
+
+    def resumeProducing(self) -> None:
+        if self._closed:
+            return
+        self.paused = self._waiting = False
+        # A write may pause this producer again.
+        while self._buffer and not self.paused:
+            self._write(self._buffer.pop())
+
+    def stopProducing(self) -> None:
+        """The transport is gone; the connection is told by connectionLost."""
+
+    def _write(self, frame: bytes) -> None:
+        self._statistics.out_bytes += len(frame)
+        self._transport.write(frame)
