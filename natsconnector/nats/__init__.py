@@ -28,6 +28,8 @@ from natsconnector.nats.errors import (
     RequestRefused,
     RequestTimeout,
     ServerError,
+    SubscriptionEnded,
+    SubscriptionRefused,
 )
 from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics, Status
@@ -69,6 +71,8 @@ __all__ = [
     "Statistics",
     "Status",
     "Subscription",
+    "SubscriptionEnded",
+    "SubscriptionRefused",
     "Tls",
     "check_inbox_prefix",
     "creds_file",

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from natsconnector.nats.auth import CredentialsSource
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.draining import Draining
-from natsconnector.nats.errors import ClientClosed, NatsError, ServerError
+from natsconnector.nats.errors import ClientClosed, NatsError, PermissionsViolation, ServerError
 from natsconnector.nats.handshake import Identity
 from natsconnector.nats.lifecycle import Lifecycle
 from natsconnector.nats.servers import ServerPool
@@ -71,7 +71,9 @@ class NatsClient:
     ) -> None:
         random = random or SystemRandom()
         pool = ServerPool(servers, random, shuffle=randomize)
-        self._session = Session(reactor, pool, random, inbox_prefix, max_buffered_bytes, on_error)
+        self._session = Session(
+            reactor, pool, random, inbox_prefix, max_buffered_bytes, on_error, lambda: str(self._life.why_not_ready())
+        )
         self._life = Lifecycle(
             reactor,
             pool,
@@ -232,6 +234,15 @@ class NatsClient:
         self._life.check_open()
         self._draining.check_may_subscribe()
         return self._session.subscribe(subject, callback, queue)
+
+    def watch_refused_publishes(self, callback: Callable[[PermissionsViolation], object]) -> Callable[[], None]:
+        """
+        Have ``callback(error)`` called with each publish that a server refuses, until what is returned is called.
+
+        The error has the ``subject``. The server says it some time after the message was sent, and not which of several
+        messages to one subject it was.
+        """
+        return self._session.refused_publishes.add(callback)
 
     def request(
         self,

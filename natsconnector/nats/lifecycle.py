@@ -90,7 +90,7 @@ class Lifecycle:
             return succeed(None)
 
         def too_late(_: object, timeout_s: float) -> NoReturn:
-            raise self._why_not_ready(timeout_s)
+            raise self.why_not_ready()
 
         waiting = self._when_ready.wait()
         if timeout_s is not None:
@@ -121,10 +121,11 @@ class Lifecycle:
             await self.when_ready()
         await connection.ping()
 
-    def _why_not_ready(self, timeout_s: float) -> NatsError:
+    def why_not_ready(self) -> NatsError:
+        """Why there is no connection."""
         if self.dialer.last_error is not None:
             return self.dialer.last_error
-        why = f"no attempt has ended within {timeout_s:g} s" if self.started else "the client was not started"
+        why = "the first attempt has not ended yet" if self.started else "the client was not started"
         return ConnectFailed(", ".join(self._pool.names), why)
 
     def _make_connection(self, server: Server) -> Connection:

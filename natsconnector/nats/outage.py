@@ -37,3 +37,48 @@ class Outage:
     def told(self) -> bool:
         """Whether anything was told of it."""
         return self._told is not None
+
+
+class _Group:
+    def __init__(self, now_s: float, least_gap_s: float) -> None:
+        self.outage = Outage(now_s, least_gap_s)
+        self.count = 0
+        self.last_s = now_s
+
+
+class Tally:
+    """
+    Counts, by kind, what may happen thousands of times, and says when to tell it.
+
+    The kinds come from outside, so only some are kept apart; all others are counted together.
+
+    :param least_gap_s: between two lines about one kind.
+    """
+
+    _MOST_KINDS = 8
+    _FORGET_S = 600.0
+    _OTHERS = ""
+
+    def __init__(self, least_gap_s: float = 60.0) -> None:
+        self._least_gap_s = least_gap_s
+        self._groups: dict[str, _Group] = {}
+
+    def count(self, kind: str, now_s: float) -> int | None:
+        """Count one; how many there were since the last line, if there is to be a line now."""
+        group = self._group(kind, now_s)
+        group.count += 1
+        group.last_s = now_s
+        if not group.outage.is_news("", now_s):
+            return None
+        counted, group.count = group.count, 0
+        return counted
+
+    def _group(self, kind: str, now_s: float) -> _Group:
+        if kind not in self._groups:
+            if len(self._groups) >= self._MOST_KINDS:
+                old = [name for name, group in self._groups.items() if now_s - group.last_s > self._FORGET_S]
+                for name in old:
+                    del self._groups[name]
+            if len(self._groups) >= self._MOST_KINDS:
+                kind = self._OTHERS
+        return self._groups.setdefault(kind, _Group(now_s, self._least_gap_s))

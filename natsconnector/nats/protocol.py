@@ -83,9 +83,7 @@ class Connection(Protocol):
         self._cause: NatsError | str | None = None
         self._lost_error: ConnectionLost | None = None
         # The login's own PING is the first.
-        self._keep_alive = KeepAlive(
-            clock, ping_interval_s, max_pings_out, lambda: self.out.send(encode.PING), self._stale
-        )
+        self._keep_alive = KeepAlive(clock, ping_interval_s, max_pings_out, self.out.send, self._stale)
         self._behind_info: list[Event] = []
         self._closing_timer: IDelayedCall | None = None
         self._when_ready: Waiters[None] = Waiters()
@@ -112,9 +110,13 @@ class Connection(Protocol):
         """Fires, with the reason, when the socket is closed."""
         return succeed(self._lost_error) if self._lost_error else self._when_lost.wait()
 
-    def ping(self) -> Deferred[None]:
-        """Fires when the server has worked through all that was sent before; fails with ``ConnectionLost``."""
-        return fail(self._lost_error) if self._lost_error is not None else self._keep_alive.ping()
+    def ping(self, behind: bytes = b"") -> Deferred[None]:
+        """
+        Fires when the server has worked through all that was sent before; fails with ``ConnectionLost``.
+
+        :param behind: a frame to be sent first, with nothing in between.
+        """
+        return fail(self._lost_error) if self._lost_error is not None else self._keep_alive.ping(behind)
 
     def check(self) -> None:
         """Send a PING whose answer only counts as a sign of life."""

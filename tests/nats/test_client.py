@@ -58,6 +58,25 @@ class ConnectTests(SynchronousTestCase):
         self.assertEqual(world.client.server_info["version"], "2.15.1")
         self.assertEqual(world.statuses, [("connected", "10.0.0.1:4222")])
 
+    def test_ready_in_time(self) -> None:
+        """With a time-out the reason why there is no connection is the error."""
+        world = World()
+        self.assert_not_ready(world, "not started")
+        world.client.start()
+        self.assert_not_ready(world, "not ended yet")
+        world.peer().refuse()
+        self.assert_not_ready(world, "Connection was refused")
+        world.clock.advance(5)
+        waiting = world.client.when_ready(timeout_s=1)
+        world.peer().log_in()
+        self.successResultOf(waiting)
+
+    def assert_not_ready(self, world: World, why: str) -> None:
+        """There is no connection within a short while, because of this."""
+        waiting = world.client.when_ready(timeout_s=0.01)
+        world.clock.advance(0.01)
+        self.assertIn(why, str(self.failureResultOf(waiting, ConnectFailed).value))
+
     def test_cancelled_wait(self) -> None:
         """Who no longer wants to wait for ready is forgotten."""
         world = World()
@@ -497,31 +516,6 @@ class SubscribeTests(SynchronousTestCase):
         self.assertEqual(len(closed), 1)
         self.assertEqual(peer.heard(), b"PUB out 0\r\n\r\nSUB late 3\r\nUNSUB 1\r\n")
         self.assertTrue(peer.transport.disconnecting)
-
-    def test_permissions(self) -> None:
-        """S15: a refused subscription knows it; the others, and the connection, live on; it is tried again."""
-        peer = self.world.connected()
-        plain = self.world.client.subscribe("a", self.got.append)
-        refused = self.world.client.subscribe("a", self.got.append, queue="q")
-        peer.say(b'-ERR \'Permissions Violation for Subscription to "a" using queue "q"\'\r\n')
-        self.assertIsNone(plain.error)
-        self.assertIsInstance(refused.error, PermissionsViolation)
-        (error,) = self.world.errors
-        self.assertIs(error, refused.error)
-        peer.say(b"MSG a 1 0\r\n\r\n")
-        self.assertEqual(len(self.got), 1)
-        peer.drop()
-        self.world.clock.advance(1)
-        self.assertIn(b"SUB a q 2\r\n", self.world.peer().log_in())
-        self.assertIsNone(refused.error)
-
-    def test_permissions_of_twins(self) -> None:
-        """Of two subscriptions that cannot be told apart each refusal is noted at one."""
-        peer = self.world.connected()
-        twins = [self.world.client.subscribe("a", self.got.append) for _ in range(2)]
-        for refused in (1, 2):
-            peer.say(b"-ERR 'Permissions Violation for Subscription to \"a\"'\r\n")
-            self.assertEqual(sum(twin.error is not None for twin in twins), refused)
 
     def test_drain(self) -> None:
         """S22: UNSUB, PING; what comes until the PONG is delivered, nothing after."""

@@ -37,7 +37,7 @@ class FaultTests(SynchronousTestCase):
         """A defect while a session begins costs that connection; the next one is tried after a pause."""
         world = World()
         broken = mock.Mock(side_effect=ZeroDivisionError)
-        with mock.patch.object(world.client._session.subscriptions, "frames", broken):
+        with mock.patch.object(world.client._session.subscriptions, "began", broken):
             world.client.start()
             peer = world.peer()
             peer.accept()

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
-from natsconnector.nats.errors import NatsError
+from natsconnector.nats.errors import NatsError, PermissionsViolation
 from natsconnector.nats.jetstream.acks import position
 from natsconnector.nats.jetstream.api import JetStream, check_name
 from natsconnector.nats.status import Status
@@ -126,13 +126,17 @@ class PullConsumer:
         self._told_reason = ""
         self._watch: IDelayedCall | None = None
         self._again: IDelayedCall | None = None
-        self._unwatch: Callable[[], None] = lambda: None
+        self._unwatch: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin to take messages; there has to be a connection only sooner or later."""
         self._inbox_subject = self._client.new_inbox()
         self._inbox = self._client.subscribe(f"{self._inbox_subject}.*", self._received)
-        self._unwatch = self._client.watch_status(self._status_changed)
+        self._unwatch = [
+            self._inbox.watch(self._inbox_changed),
+            self._client.watch_status(self._status_changed),
+            self._client.watch_refused_publishes(self._publish_refused),
+        ]
         self.pull()
 
     def stop(self) -> None:
@@ -147,7 +151,8 @@ class PullConsumer:
         return succeed(None) if inbox is None else inbox.drain()
 
     def _leave(self) -> Subscription | None:
-        self._unwatch()
+        for unwatch in self._unwatch:
+            unwatch()
         self._cancel_timers()
         inbox, self._inbox = self._inbox, None
         return inbox
@@ -155,6 +160,8 @@ class PullConsumer:
     def pull(self) -> None:
         """Ask for as many messages as there is room for, unless a pull waits; to be called when there is more."""
         if self._inbox is None or self._pull is not None or self._again is not None or not self._client.ready:
+            return
+        if self._inbox.error is not None:  # nothing would get here; the subscription is tried again by itself
             return
         batch = self._room()
         if self._most_in_a_pull is not None:
@@ -234,6 +241,17 @@ class PullConsumer:
         if new is Status.CONNECTED:
             self._all_is_well()
             self.pull()
+
+    def _inbox_changed(self, inbox: Subscription) -> None:
+        if inbox.error is not None:
+            self._pull = None
+        elif inbox.confirmed:
+            self.pull()
+
+    def _publish_refused(self, error: PermissionsViolation) -> None:
+        if error.subject == self._subject and self._pull is not None:
+            self._pull = None
+            self._try_later(str(error))
 
     def _all_is_well(self) -> None:
         self._backoff.reset()

@@ -269,6 +269,40 @@ class StatusTests(PullCase):
         self.assertEqual(self.lost, [])
 
 
+class RefusedTests(PullCase):
+    """Rights that are missing."""
+
+    def test_pull(self) -> None:
+        """A pull that may not be published is tried again, with growing pauses, and told once."""
+        pull = self.start()
+        for delay_s in (0.1, 0.2, 0.4):
+            self.server.peer.say(f"-ERR 'Permissions Violation for Publish to \"{pull.subject}\"'\r\n".encode())
+            self.clock.advance(delay_s * 0.49)
+            self.assertEqual(self.pulls(), [])
+            self.clock.advance(delay_s * 0.52)
+            pull = self.pull()
+        self.assertEqual(len(self.warnings), 1)
+        self.assertIn("MSG.NEXT", self.warnings[0])
+        self.assertEqual(self.lost, [])
+
+    def test_other_publishes(self) -> None:
+        """What else may not be published is no concern of the pull."""
+        self.start()
+        self.server.peer.say(b"-ERR 'Permissions Violation for Publish to \"elsewhere\"'\r\n")
+        self.clock.advance(9)
+        self.assertEqual((self.pulls(), self.warnings), ([], []))
+
+    def test_inbox(self) -> None:
+        """While its inbox is refused there is no pull; the next one comes as soon as the inbox is there."""
+        subject = str(self.start().reply).rpartition(".")[0] + ".*"
+        self.server.peer.say(f'-ERR \'Permissions Violation for Subscription to "{subject}" (sid "1")\'\r\n'.encode())
+        self.consumer.pull()
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(0.5)
+        self.assertEqual(self.pull().fields["batch"], 3)
+        self.assertEqual(self.lost, [])
+
+
 class HeartbeatTests(PullCase):
     """The server that has forgotten the pull."""
 
