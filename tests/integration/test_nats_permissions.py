@@ -94,22 +94,33 @@ class PermissionsTests(TestCase):
 
     async def test_stream(self) -> None:
         """Messages of a stream take its consumer's API, its acks and an inbox prefix of one's own."""
+        await self.check_stream("$JS.ACK.CALLS.natsconnector.>")
+
+    async def test_stream_with_other_ack_subjects(self) -> None:
+        """Where a server's feature flag asks for them, ack subjects name domain and account first."""
+        await self.check_stream(
+            "$JS.ACK.*.*.CALLS.natsconnector.>", "jetstream { domain: hub }\nfeature_flags { js_ack_fc_v2: true }"
+        )
+
+    async def check_stream(self, acks: str, more: str = "") -> None:
+        """With the right to publish these acks, and no others, a message is worked off."""
         server = NatsServer(
             reactor,
             jetstream_dir=self.mktemp(),
-            config_text="""
-            authorization { users = [
-                { user: connector, password: pw, permissions: {
+            config_text=f"""
+            {more}
+            authorization {{ users = [
+                {{ user: connector, password: pw, permissions: {{
                     subscribe: ["_INBOX_connector.>"]
                     publish: [
                         "$JS.API.STREAM.INFO.CALLS"
                         "$JS.API.CONSUMER.INFO.CALLS.natsconnector"
                         "$JS.API.CONSUMER.DURABLE.CREATE.CALLS.natsconnector"
                         "$JS.API.CONSUMER.MSG.NEXT.CALLS.natsconnector"
-                        "$JS.ACK.CALLS.natsconnector.>"
-                    ] } }
-                { user: asker, password: pw }
-            ] }""",
+                        "{acks}"
+                    ] }} }}
+                {{ user: asker, password: pw }}
+            ] }}""",
         )
         await server.start()
         self.addCleanup(server.stop)

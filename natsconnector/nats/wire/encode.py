@@ -22,7 +22,12 @@ def connect(fields: dict[str, Any]) -> bytes:
 
 
 def publish(subject: str, payload: bytes = b"", reply: str | None = None, header_block: bytes = b"") -> bytes:
-    """``PUB``, or ``HPUB`` with a header block. Raises ``BadSubject``; ``TypeError`` for a payload not bytes."""
+    """
+    ``PUB``, or ``HPUB`` with a header block.
+
+    :raises BadSubject: subject or reply must not be put on the wire.
+    :raises TypeError: the payload is not bytes.
+    """
     if not isinstance(payload, bytes):
         raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
     target = encode_subject(subject)
@@ -40,7 +45,11 @@ def publish(subject: str, payload: bytes = b"", reply: str | None = None, header
 
 
 def subscribe(subject: str, queue: str | None, sid: int) -> bytes:
-    """``SUB``. Raises ``BadSubject``."""
+    """
+    ``SUB``.
+
+    :raises BadSubject: subject or queue group must not be put on the wire.
+    """
     arguments = encode_pattern(subject)
     if queue is not None:
         arguments = b"%b %b" % (arguments, encode_queue(queue))
