@@ -26,9 +26,10 @@ class BadServerUrl(NatsError, ValueError):
 
 
 class BadCredentials(NatsError, ValueError):
-    """Credentials, or a file with them, with a key or with certificates, that cannot be used. No text repeats them.
+    """
+    Credentials, or a file with them, with a key or with certificates, that cannot be used. No text repeats them.
 
-    ``what`` is the file's path where there is one.
+    :ivar what: the file's path where there is one.
     """
 
     def __init__(self, what: str | os.PathLike[str], reason: str) -> None:
@@ -159,9 +160,10 @@ class NoResponders(NatsError):
 
 
 class ServerError(NatsError):
-    """The server said ``-ERR``. The texts are not stable between versions: branch on the class.
+    """
+    The server said ``-ERR``. The texts are not stable between versions: branch on the class.
 
-    ``hint`` is what we can add to it, if anything.
+    :ivar hint: what we can add to it, if anything.
     """
 
     def __init__(self, message: str) -> None:

@@ -8,10 +8,13 @@ from natsconnector.nats.errors import OutboundBufferFull
 
 
 class OutboundBuffer:
-    """Whole frames in order, for a connection that is away or does not read; limited in bytes.
+    """
+    Whole frames in order, for a connection that is away or does not read.
 
-    Published messages outlive the connection. Control frames belong to the one they were meant for, and they are
+    Published messages outlive the connection. Control frames belong to the connection that they were meant for, and are
     not refused: losing a SUB or a PONG would do more harm than its few bytes.
+
+    :param limit: in bytes, of messages.
     """
 
     def __init__(self, limit: int) -> None:
@@ -23,7 +26,7 @@ class OutboundBuffer:
         return len(self._frames)
 
     def check_room(self, frame: bytes) -> None:
-        """Raise ``OutboundBufferFull`` if this frame would go beyond the limit."""
+        """:raises OutboundBufferFull: this frame would go beyond the limit."""
         if self.size + len(frame) > self._limit:
             raise OutboundBufferFull(self._limit)
 

@@ -95,9 +95,13 @@ def parse_server(url: str) -> Server:
 
 
 class ServerPool:
-    """All servers known: those configured, which stay, and those learned from INFO, which come and go.
+    """
+    All servers known: those configured, which stay, and those learned from INFO, which come and go.
 
-    It goes round for ever, so that whoever was tried last is last in turn again.
+    The pool goes round for ever, so that the server that was tried last is last in turn again.
+
+    :param shuffle: the configured order, so that clients spread over the servers.
+    :raises BadServerUrl: a URL cannot be understood, or there is none.
     """
 
     def __init__(self, urls: Sequence[str], random: Random, *, shuffle: bool = True) -> None:

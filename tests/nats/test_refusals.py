@@ -11,9 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats import (
     ClientClosed,
-    NoResponders,
     PermissionsViolation,
-    RequestTimeout,
     Subscription,
     SubscriptionEnded,
     SubscriptionRefused,
@@ -385,33 +383,6 @@ class RefusedPublishTests(RefusalCase):
         self.assertEqual(len(self.lines(logs, LogLevel.warn)), 1)
 
 
-class RequestTimeoutTests(SynchronousTestCase):
-    """Time-outs that say why."""
-
-    def test_not_connected(self) -> None:
-        """Without a connection the reason for that is said."""
-        world = World()
-        asked = world.client.request("svc", timeout_s=1)
-        world.clock.advance(1)
-        self.assertIn("not connected: ", str(self.failureResultOf(asked, RequestTimeout).value))
-        world.client.start()
-        world.peer().refuse()
-        asked = world.client.request("svc", timeout_s=1)
-        world.clock.pump([0.04] * 26)
-        error = self.failureResultOf(asked, RequestTimeout).value
-        self.assertIn("not connected: cannot connect to NATS 10.0.0.1:4222: Connection was refused", str(error))
-
-    def test_connected(self) -> None:
-        """With one it is just no reply."""
-        world = World()
-        world.connected()
-        asked = world.client.request("svc", timeout_s=1)
-        world.clock.advance(1)
-        error = self.failureResultOf(asked, RequestTimeout).value
-        self.assertEqual(str(error), "no reply on 'svc' within 1 s")
-        self.assertIsNone(error.not_connected)
-
-
 class ServerErrorTests(SynchronousTestCase):
     """The texts of servers, as nats-server 2.15 writes them."""
 
@@ -438,17 +409,3 @@ class ServerErrorTests(SynchronousTestCase):
         """Whatever a server says is an error, and none of ours."""
         for prefix in ("", "Permissions Violation for ", 'Permissions Violation for Publish to "', "Invalid Subject "):
             self.assertEqual(server_error(prefix + text).message, prefix + text)
-
-
-class InboxReplyTests(SynchronousTestCase):
-    """The first request and its inbox."""
-
-    def test_no_responders_before_the_confirmation(self) -> None:
-        """An answer may come before the PONG of the inbox, and counts."""
-        world = World()
-        peer = world.connected()
-        peer.transport.confirms = False
-        asked = world.client.request("svc")
-        reply = peer.heard().rsplit(b"PUB svc ", 1)[1].split(b" ")[0]
-        peer.say(b"HMSG %b 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n" % reply)
-        self.failureResultOf(asked, NoResponders)

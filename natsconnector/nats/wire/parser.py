@@ -17,11 +17,14 @@ _PING, _PONG, _OK = Ping(), Pong(), Ok()
 
 
 class Parser:
-    """Parses the server's side of one connection; a new connection needs a new parser.
+    """
+    Parses the server's side of one connection; a new connection needs a new parser.
 
-    Sizes in bytes. ``max_control_line`` bounds every line but INFO, which ``max_info`` bounds: the server's own
-    limit of 4096 is one for arguments that clients send, what it sends may be longer. ``max_payload`` bounds headers
-    and payload of one message; 64 MiB is the most a server can be configured for.
+    :param max_control_line: of every line but INFO, in bytes. The server's own limit of 4096 is one for arguments that
+        clients send; what the server sends may be longer.
+    :param max_info: of an INFO line, in bytes.
+    :param max_payload: of headers and payload of one message, in bytes; 64 MiB is the most a server can be configured
+        for.
     """
 
     def __init__(self, max_control_line: int = 65536, max_info: int = 1 << 20, max_payload: int = 64 << 20) -> None:
@@ -40,7 +43,8 @@ class Parser:
         return bool(self._chunks)
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """The events completed by this piece of input.
+        """
+        The events completed by this piece of input.
 
         A framing error is told by ``violation``; the events are then those before it, and none come after it.
         """
