@@ -136,7 +136,7 @@ class Lifecycle:
             statistics=self._session.statistics,
             ping_interval_s=self._ping_interval_s,
             max_pings_out=self._max_pings_out,
-            on_message=self._session.take_message,
+            on_message=self._session.subscriptions.deliver,
             on_info=self._session.take_info,
             on_error=self._session.take_error,
         )

@@ -166,10 +166,12 @@ class Connection(Protocol):
         violation = self._parser.violation
         if self.stage is Stage.INFO:
             self._behind_info = events[1:]
+        on_message, statistics = self._on_message, self._statistics
         for event in events:
             if type(event) is Msg:
                 if self.stage is _READY:
-                    self._on_message(event)
+                    statistics.in_msgs += 1
+                    on_message(event)
             else:
                 self._handle(event)
             # A callback may have closed the connection.

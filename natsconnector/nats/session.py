@@ -175,11 +175,6 @@ class Session:
         self._leaving = None
         self.subscriptions.ended()
 
-    def take_message(self, msg: Msg) -> None:
-        """A message has come."""
-        self.statistics.in_msgs += 1
-        self.subscriptions.deliver(msg)
-
     def take_info(self, fields: dict[str, Any]) -> None:
         """The server tells about itself: it counts instead of what it told before."""
         self._learn(fields)

@@ -106,16 +106,12 @@ class Subscriptions:
             subscription.give_up()
 
     def deliver(self, msg: Msg) -> None:
-        """Give a message to its subscription; what the callback raises is logged and harms nobody else."""
+        """Give a message to its subscription."""
         subscription = self._by_sid.get(msg.sid)
-        if subscription is None:
-            return
-        try:
+        if subscription is not None:
             subscription.deliver(msg)
-        except Exception:
-            self.callback_failed(Failure(), subscription.subject)
 
-    def callback_failed(self, failure: Any, subject: str) -> None:
+    def callback_failed(self, failure: Failure, subject: str) -> None:
         """Log what a callback has raised, or its Deferred failed with."""
         self._log.failure("the callback of subscription {subject} has failed", failure=failure, subject=subject)
 

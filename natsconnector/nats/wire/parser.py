@@ -13,6 +13,10 @@ from natsconnector.nats.errors import ProtocolViolation
 from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ok, Ping, Pong
 
 _MAX_DIGITS = 10
+# What comes again and again is looked up instead of checked and converted; only what has passed all checks gets there.
+_MOST_KNOWN = 1024
+_MOST_KNOWN_BYTES = 128
+_KNOWN_NUMBERS = {b"%d" % number: number for number in range(10_000)}
 _PING, _PONG, _OK = Ping(), Pong(), Ok()
 
 
@@ -34,6 +38,7 @@ class Parser:
         self._chunks: list[bytes] = []  # the begun frame, from its first byte
         self._length = 0  # of all chunks together
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
+        self._known_subjects: dict[bytes, str] = {}
         #: The framing error after which nothing is parsed any more; None while there was none.
         self.violation: ProtocolViolation | None = None
 
@@ -79,15 +84,28 @@ class Parser:
         """Append the events of all complete frames; return where the first incomplete one begins."""
         emit = events.append
         find = data.find
+        subjects, numbers = self._known_subjects, _KNOWN_NUMBERS
         size = len(data)
         pos = 0
         while (eol := find(b"\n", pos)) >= 0:
             line = data[pos : eol - 1] if eol > pos and data[eol - 1] == 13 else data[pos:eol]
+            args = line.split(b" ")
+            # The usual message. What is not known, or not quite as usual, is looked at in full below.
+            if len(args) == 4 and args[0] == b"MSG":
+                known = subjects.get(args[1])
+                known_sid = numbers.get(args[2])
+                known_size = numbers.get(args[3])
+                if known is not None and known_sid is not None and known_size is not None:
+                    start = eol + 1
+                    end = start + known_size
+                    if end + 2 <= size and data[end] == 13 and data[end + 1] == 10:
+                        emit(Msg(known, known_sid, None, data[start:end]))
+                        pos = end + 2
+                        continue
             if len(line) > self._max_control_line:
                 self._check_length(line[:5], len(line))
             # Only space and tab separate: bytes.split() without argument would also split at a vertical tab, which
             # a publisher may put into a subject.
-            args = line.split(b" ")
             if b"" in args or b"\t" in line:
                 args = _split(line)
             verb = args[0]
@@ -131,9 +149,14 @@ class Parser:
             if data[end : end + 2] != b"\r\n":
                 raise ProtocolViolation(f"no line end after the payload of {_shown(line)}")
             body = start + header_size
+            text = subject.decode("utf-8", "surrogateescape")
+            if len(subject) <= _MOST_KNOWN_BYTES:
+                if len(subjects) >= _MOST_KNOWN:
+                    subjects.clear()
+                subjects[subject] = text
             emit(
                 Msg(
-                    subject.decode("utf-8", "surrogateescape"),
+                    text,
                     int(sid),
                     reply.decode("utf-8", "surrogateescape") if reply else None,
                     data[body:end],
