@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail
 from natsconnector.nats.auth import CredentialsSource
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.draining import Draining
-from natsconnector.nats.errors import ClientClosed, NatsError, PermissionsViolation, ServerError
+from natsconnector.nats.errors import NatsError, PermissionsViolation, ServerError
 from natsconnector.nats.handshake import Identity
 from natsconnector.nats.lifecycle import Lifecycle
 from natsconnector.nats.servers import ServerPool
@@ -216,8 +216,6 @@ class NatsClient:
         :raises ClientClosed: the client was closed, or drained.
         :raises TypeError: the payload is not bytes.
         """
-        self._life.check_open()
-        self._draining.check_may_publish()
         self._session.publish(subject, payload, reply, headers)
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], *, queue: str | None = None) -> Subscription:
@@ -259,11 +257,8 @@ class NatsClient:
         when the connection ends (the reply could not come any more), with ``PermissionsViolation``, and with what
         ``publish`` raises.
         """
-        try:
-            self._life.check_open()
-            self._draining.check_may_publish()
-        except ClientClosed:
-            return fail()
+        if self._session.refusal is not None:
+            return fail(self._session.refusal())
         return self._session.requests.send(subject, payload, headers, timeout_s)
 
     def new_inbox(self) -> str:

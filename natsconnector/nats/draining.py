@@ -32,16 +32,10 @@ class Draining:
         self._close = close
         #: Whether it has begun: there are no new subscriptions any more.
         self.begun = False
-        self._emptied = False
 
     def check_may_subscribe(self) -> None:
         """:raises ClientDraining: the subscriptions are being ended."""
         if self.begun:
-            raise ClientDraining
-
-    def check_may_publish(self) -> None:
-        """:raises ClientDraining: all work is done, and what was published is going out."""
-        if self._emptied:
             raise ClientDraining
 
     def run(self, timeout_s: float) -> Deferred[None]:
@@ -65,7 +59,7 @@ class Draining:
         await session.requests.when_idle()
         if session.requests.subscription is not None:
             session.requests.subscription.unsubscribe()
-        self._emptied = True
+        session.refusal = session.refusal or ClientDraining
         while True:
             try:
                 return await self._flush()

@@ -105,6 +105,7 @@ class Lifecycle:
         """Send what can be sent within a second, and close; all that waits for an answer fails."""
         if self.closed:
             return
+        self._session.refusal = ClientClosed
         self.status.set(Status.CLOSED, "closed by its user")
         self._session.close()
         self.dialer.stop()

@@ -71,7 +71,7 @@ class Connection(Protocol):
         self.info: dict[str, Any] = {}
         self._clock = clock
         #: Where everything goes out.
-        self.out = Outlet(buffer, statistics)
+        self.out = Outlet(clock, buffer, statistics)
         self._statistics = statistics
         self._on_message = on_message
         self._on_info = on_info
@@ -231,6 +231,7 @@ class Connection(Protocol):
             self.abort(step.why)
         else:
             self.stage = Stage.TLS
+            self.out.flush()  # what was meant to go in clear does
             try:
                 self.transport.startTLS(self._login.tls_options())
             except BadCredentials as error:

@@ -66,6 +66,8 @@ class Session:
         self._pool = pool
         self._on_error = on_error
         self.statistics = Statistics()
+        #: Why nothing may be published any more.
+        self.refusal: type[ClientClosed] | None = None
         self.info: dict[str, Any] = {}
         self.max_payload = DEFAULT_MAX_PAYLOAD
         self.connection: Connection | None = None
@@ -93,18 +95,24 @@ class Session:
 
         :raises NatsError: as ``NatsClient.publish`` says.
         """
-        header_block = encode_block(headers) if headers else b""
-        frame = encode.publish(subject, payload, reply, header_block)
-        size = len(header_block) + len(payload)
+        if self.refusal is not None:
+            raise self.refusal
+        connection = self.connection
+        if headers:
+            header_block = encode_block(headers)
+            if header_block and connection is not None and not self.info.get("headers"):
+                raise HeadersNotSupported
+            frame = encode.publish(subject, payload, reply, header_block)
+            size = len(header_block) + len(payload)
+        else:
+            frame = encode.publish(subject, payload, reply)
+            size = len(payload)
         if size > self.max_payload:
             raise MaxPayloadExceeded(size, self.max_payload)
-        if self.connection is None:
-            self.buffer.check_room(frame)
-            self.buffer.add_message(frame, size)
+        if connection is None:
+            self.buffer.add(frame, size)
         else:
-            if header_block and not self.info.get("headers"):
-                raise HeadersNotSupported
-            self.connection.out.publish(frame, size)
+            connection.out.publish(frame, size)
         self.statistics.out_msgs += 1
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], queue: str | None = None) -> Subscription:

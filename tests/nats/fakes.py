@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from twisted.python.failure import Failure
 
 from natsconnector.nats import NatsClient
 
-PING = b"PING\r\n"
+CONFIRMED = re.compile(rb"(?<!UN)(SUB [^\r\n]+\r\n(?:UNSUB \d+ \d+\r\n)?)PING\r\n")
 
 INFO_FIELDS: dict[str, Any] = {
     "server_id": "S",
@@ -50,9 +51,9 @@ class FakeTransport(StringTransport):
 
     def write(self, data: bytes) -> None:
         """Note what the client sends."""
-        if self.confirms and data.startswith(b"SUB ") and data.endswith(PING):
-            self.unanswered += 1
-            data = data.removesuffix(PING)
+        if self.confirms:
+            data, found = CONFIRMED.subn(rb"\1", data)
+            self.unanswered += found
         super().write(data)
 
     def startTLS(self, options: Any) -> None:
@@ -103,19 +104,24 @@ class Peer:
 
     def say(self, data: bytes) -> None:
         """Send bytes to the client."""
-        self._confirm()
+        self.flush()
         self.transport.protocol.dataReceived(data)
 
     def heard(self) -> bytes:
         """What the client has sent since the last time."""
-        self._confirm()
+        self.flush()
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
 
-    def _confirm(self) -> None:
-        answers, self.transport.unanswered = b"PONG\r\n" * self.transport.unanswered, 0
-        if answers and not self.transport.lost:
+    def flush(self) -> None:
+        """End the reactor's turn for what the client has sent, and take its subscriptions, until nothing follows."""
+        while True:
+            if self.transport.producer is not None:
+                self.transport.producer.flush()
+            answers, self.transport.unanswered = b"PONG\r\n" * self.transport.unanswered, 0
+            if not answers or self.transport.lost:
+                return
             self.transport.protocol.dataReceived(answers)
 
     def log_in(self, **fields: Any) -> bytes:

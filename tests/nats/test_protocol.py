@@ -67,10 +67,11 @@ class ConnectionTestCase(SynchronousTestCase):
         self.make(limit=limit)
         self.connection.dataReceived(info() + b"PONG\r\n")
         self.successResultOf(self.ready)
-        self.transport.clear()
+        self.heard()
 
     def heard(self) -> bytes:
         """What was sent since the last time."""
+        self.connection.out.flush()
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
@@ -465,11 +466,12 @@ class BackPressureTests(ConnectionTestCase):
             self.assertEqual(self.heard(), b"PONG\r\n" * 2)
 
     def test_pause_in_the_middle(self) -> None:
-        """A transport that pauses us again while we send what waits gets whole frames, no more."""
-        self.make_ready()
+        """A transport that pauses us again while we send what waits gets some whole frames, and no more."""
+        self.make_ready(limit=1 << 20)
         self.transport.producer.pauseProducing()
-        for name in (b"a", b"b", b"c"):
-            self.connection.out.publish(b"PUB %b 0\r\n\r\n" % name, 0)
+        frames = [b"PUB %b 40000\r\n%b\r\n" % (name, bytes(40_000)) for name in (b"a", b"b", b"c", b"d", b"e")]
+        for frame in frames:
+            self.connection.out.publish(frame, 40_000)
         write = self.transport.write
 
         def write_and_pause(data: bytes) -> None:
@@ -477,10 +479,27 @@ class BackPressureTests(ConnectionTestCase):
             self.transport.producer.pauseProducing()
 
         self.patch(self.transport, "write", write_and_pause)
-        self.transport.producer.resumeProducing()
-        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\n")
-        self.transport.producer.resumeProducing()
-        self.assertEqual(self.heard(), b"PUB b 0\r\n\r\n")
+        for expected in (frames[:2], frames[2:4], frames[4:]):
+            self.transport.producer.resumeProducing()
+            self.assertEqual(self.heard(), b"".join(expected))
+
+    def test_one_write_a_turn(self) -> None:
+        """What is sent in one turn is one write, at its end; what is much is written at once."""
+        self.make_ready()
+        writes: list[int] = []
+        self.patch(self.transport, "write", lambda data: writes.append(len(data)))
+        frame = b"PUB a 100\r\n%b\r\n" % bytes(100)
+        for _ in range(10):
+            self.connection.out.publish(frame, 100)
+        self.assertEqual(writes, [])
+        self.clock.advance(0)
+        self.assertEqual(writes, [10 * len(frame)])
+        for _ in range(1000):
+            self.connection.out.publish(frame, 100)
+        self.assertEqual(len(writes), 2)
+        self.assertTrue(65536 <= writes[1] < 65536 + len(frame))
+        self.connection.close(ClientClosed(), "closed")
+        self.assertEqual(sum(writes), 1010 * len(frame))
 
     def test_limit(self) -> None:
         """Messages are refused at the limit, control frames are not; after sending there is room again."""

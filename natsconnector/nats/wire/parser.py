@@ -39,6 +39,9 @@ class Parser:
         self._length = 0  # of all chunks together
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
         self._known_subjects: dict[bytes, str] = {}
+        # They are within the usual limits, but not within any.
+        usual = max_payload >= len(_KNOWN_NUMBERS) and max_control_line >= 2 * _MOST_KNOWN_BYTES
+        self._known_numbers = _KNOWN_NUMBERS if usual else {}
         #: The framing error after which nothing is parsed any more; None while there was none.
         self.violation: ProtocolViolation | None = None
 
@@ -84,7 +87,7 @@ class Parser:
         """Append the events of all complete frames; return where the first incomplete one begins."""
         emit = events.append
         find = data.find
-        subjects, numbers = self._known_subjects, _KNOWN_NUMBERS
+        subjects, numbers = self._known_subjects, self._known_numbers
         size = len(data)
         pos = 0
         while (eol := find(b"\n", pos)) >= 0:

@@ -15,8 +15,8 @@ MAX_ARGUMENT_BYTES = 4096
 
 _FORBIDDEN = re.compile(rb"[\x00\s]")
 
-# Subjects that were encoded already. Publishers choose reply subjects: only short ones are kept, and not for ever.
-_known: dict[str, bytes] = {}
+#: Subjects that were encoded already. Publishers choose reply subjects: only short ones are kept, and not for ever.
+KNOWN_SUBJECTS: dict[str, bytes] = {}
 _MOST_KNOWN = 4096
 _MOST_KNOWN_CHARACTERS = 256
 
@@ -27,13 +27,13 @@ def encode_subject(subject: str) -> bytes:
 
     :raises BadSubject: it must not be put on the wire.
     """
-    encoded = _known.get(subject)
+    encoded = KNOWN_SUBJECTS.get(subject)
     if encoded is None:
         encoded = _encode(subject)
         if len(subject) <= _MOST_KNOWN_CHARACTERS:
-            if len(_known) >= _MOST_KNOWN:
-                _known.clear()
-            _known[subject] = encoded
+            if len(KNOWN_SUBJECTS) >= _MOST_KNOWN:
+                KNOWN_SUBJECTS.clear()
+            KNOWN_SUBJECTS[subject] = encoded
     return encoded
 
 

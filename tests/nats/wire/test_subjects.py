@@ -39,10 +39,10 @@ class SubjectsTests(SynchronousTestCase):
         """Publishers choose reply subjects: those that are kept for the next time are short and few."""
         for number in range(3 * subjects._MOST_KNOWN):
             encode_subject(f"reply.{number}")
-            self.assertLessEqual(len(subjects._known), subjects._MOST_KNOWN)
+            self.assertLessEqual(len(subjects.KNOWN_SUBJECTS), subjects._MOST_KNOWN)
         for length, kept in ((256, True), (257, False), (4000, False)):
             encode_subject("x" * length)
-            self.assertEqual("x" * length in subjects._known, kept)
+            self.assertEqual("x" * length in subjects.KNOWN_SUBJECTS, kept)
 
     def test_patterns(self) -> None:
         """Wildcards are whole tokens, and > is the last one."""
