@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
 from natsconnector.nats.auth import Credentials, CredentialsSource
 from natsconnector.nats.errors import BadCredentials, NatsError, server_error
 from natsconnector.nats.servers import Server
-from natsconnector.nats.tls import Tls
+from natsconnector.nats.tls import Tls, tls_reason
 from natsconnector.nats.wire import encode
 from natsconnector.nats.wire.events import Err, Event
 
@@ -186,3 +187,14 @@ def max_payload(fields: dict[str, Any], default: int) -> int:
     """The largest message (headers and payload, in bytes) that the server of this INFO takes."""
     limit: int = fields.get("max_payload", default)
     return limit
+
+
+def why_lost(error: BaseException | None, stage: Stage, login: Login) -> str:
+    """What to tell a user of a connection that ended with this error in this stage."""
+    closed = error is None or isinstance(error, ConnectionDone)
+    why = "closed by the server" if closed else tls_reason(error) or str(error).rstrip(".")
+    if stage in (Stage.LOGGED_IN, Stage.READY):
+        return why
+    if stage is Stage.INFO and login.wants_tls and not login.tls_first:
+        return f"{why} while waiting for INFO; one with handshake_first wants TLS first"
+    return f"{why} while waiting for {stage.value}"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -23,13 +22,12 @@ from natsconnector.nats.errors import (
     ServerError,
     server_error,
 )
-from natsconnector.nats.handshake import Connect, Handshake, Login, Refuse, Stage, Step, Upgrade
+from natsconnector.nats.handshake import Connect, Handshake, Login, Refuse, Stage, Step, Upgrade, why_lost
 from natsconnector.nats.keepalive import KeepAlive
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.outlet import Outlet
 from natsconnector.nats.servers import Server
 from natsconnector.nats.status import Statistics
-from natsconnector.nats.tls import tls_reason
 from natsconnector.nats.waiters import Waiters
 from natsconnector.nats.wire import encode
 from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ping, Pong
@@ -189,7 +187,7 @@ class Connection(Protocol):
         if self._lost_error is not None:
             return
         if self._cause is None:
-            self._cause = self._why_lost(reason)
+            self._cause = why_lost(reason.value, self.stage, self._login)
         self._end()
         self._lost_error = ConnectionLost(self.server.name, str(self._cause))
         self._when_ready.fail(self._login_error())
@@ -259,15 +257,6 @@ class Connection(Protocol):
         self._keep_alive.stop()
         if self._closing_timer is not None and self._closing_timer.active():
             self._closing_timer.cancel()
-
-    def _why_lost(self, reason: Failure) -> str:
-        closed = isinstance(reason.value, ConnectionDone)
-        why = tls_reason(reason.value) or ("closed by the server" if closed else reason.getErrorMessage().rstrip("."))
-        if self.stage in (Stage.LOGGED_IN, _READY):
-            return why
-        if self.stage is Stage.INFO and self._login.wants_tls and not self._login.tls_first:
-            return f"{why} while waiting for INFO; one with handshake_first wants TLS first"
-        return f"{why} while waiting for {self.stage.value}"
 
     def _login_error(self) -> NatsError:
         if isinstance(self._cause, (ServerError, BadCredentials)):

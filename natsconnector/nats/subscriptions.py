@@ -193,6 +193,9 @@ class Subscriptions:
     def _named(self, error: PermissionsViolation) -> Subscription | None:
         """The subscription that a refusal names: by its sid when the server takes a right back."""
         if error.sid is not None:
+            # The PONG of a SUB that the server took just before does not make up for it.
+            for attempt in self._attempts:
+                attempt.refused = attempt.refused or attempt.subscription.sid == error.sid
             return self._by_sid.get(error.sid)
 
         def fits(each: Subscription) -> bool:

@@ -222,6 +222,15 @@ class RefusedSubscriptionTests(RefusalCase):
         self.peer.say(PONG)
         self.assertTrue(second.confirmed)
 
+    def test_revoked_before_the_answer(self) -> None:
+        """A right that is taken back between SUB and PONG is not there, whatever the PONG seems to say."""
+        subscription = self.subscribe()
+        self.peer.say(refusal("a", ' (sid "1")') + PONG)
+        self.assertFalse(subscription.confirmed)
+        self.world.clock.advance(0.5)
+        self.peer.say(PONG)
+        self.assertTrue(subscription.confirmed)
+
     def test_revoked_without_sid(self) -> None:
         """Where the server does not name it, the one that had been taken is meant."""
         subscription = self.subscribe()

@@ -64,6 +64,22 @@ class ParserTests(SynchronousTestCase):
             self.assertEqual(parse([b"PING\r\n" + data]), ([Ping()], True), data[:80])
             self.assertEqual(parse([bytes([byte]) for byte in b"PING\r\n" + data]), ([Ping()], True), data[:80])
 
+    def test_violations_on_a_known_subject(self) -> None:
+        """What came in order before is no reason to look less closely."""
+        for data in BAD:
+            for before in (b"MSG foo 1 2\r\nhi\r\n", b"MSG foo 1 r 2\r\nhi\r\n"):
+                (events, failed), (begun, _) = parse([before * 2 + data]), parse([before])
+                self.assertEqual((events, failed), (begun * 2, True), data[:80])
+
+    def test_many_subjects(self) -> None:
+        """Whoever publishes on thousands of subjects fills no memory, and all messages come."""
+        parser = Parser()
+        for number in range(5000):
+            for subject in (f"s{number}", "x" * 1000 + str(number)):
+                (event,) = parser.receive_data(f"MSG {subject} 1 1\r\nx\r\n".encode())
+                self.assertEqual(event, Msg(subject, 1, None, b"x"))
+        self.assertLess(sum(map(len, parser._known_subjects)), 1024 * 128)
+
     def test_stays_failed(self) -> None:
         """After a violation nothing is parsed any more, and old events do not come twice."""
         parser = Parser()
@@ -130,6 +146,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(Parser(max_payload=3).receive_data(b"MSG a 1 3\r\nabc\r\n"), [Msg("a", 1, None, b"abc")])
         self.assertTrue(fails(Parser(max_payload=3), b"MSG a 1 4\r\n"))
         self.assertEqual(Parser().receive_data(b"MSG a 1 67108864\r\n"), [])
+        self.assertTrue(fails(Parser(max_payload=3), b"MSG a 1 3\r\nabc\r\nMSG a 1 4\r\nabcd\r\n"))
 
     def test_linear_in_pieces(self) -> None:
         """A frame in small pieces is looked at once when it begins and once when it is whole."""
