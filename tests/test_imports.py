@@ -38,7 +38,7 @@ PURE = [
     "config/values",
     "dispatch/backlog",
     "nats/errors",
-    *(f"nats/wire/{name}" for name in "encode events headers parser subjects".split()),
+    *(f"nats/wire/{name}" for name in "encode events headers info parser subjects".split()),
 ]
 
 

@@ -4,6 +4,7 @@
 """
 
 from natsconnector.nats.auth import Credentials, CredentialsSource, creds_file, nkey_file, password_file, token_file
+from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import (
     AuthorizationError,
@@ -27,6 +28,8 @@ from natsconnector.nats.errors import (
     RequestRefused,
     RequestTimeout,
     ServerError,
+    SubscriptionEnded,
+    SubscriptionRefused,
 )
 from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics, Status
@@ -38,6 +41,7 @@ from natsconnector.nats.wire.subjects import check_inbox_prefix
 
 __all__ = [
     "AuthorizationError",
+    "Backoff",
     "BadCredentials",
     "BadHeader",
     "BadServerUrl",
@@ -67,6 +71,8 @@ __all__ = [
     "Statistics",
     "Status",
     "Subscription",
+    "SubscriptionEnded",
+    "SubscriptionRefused",
     "Tls",
     "check_inbox_prefix",
     "creds_file",

@@ -33,9 +33,12 @@ _MAX_FILE_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """User and password, or a token, or an NKey (its seed), or a user's JWT with the seed.
+    """
+    User and password, or a token, or an NKey (its seed), or a user's JWT with the seed.
 
-    A token may go with any of them, for auth callout. The repr shows nothing of it. Raises ``BadCredentials``.
+    A token may go with any of them, for auth callout. The repr shows nothing of it.
+
+    :raises BadCredentials: the seed is none of a user.
     """
 
     user: str | None = field(default=None, repr=False)
@@ -49,7 +52,12 @@ class Credentials:
             _key(self.seed)
 
     def connect_fields(self, nonce: str | None) -> dict[str, str]:
-        """What of it goes into CONNECT. Raises ``BadCredentials`` when there is no nonce to be signed."""
+        """
+        What of it goes into CONNECT.
+
+        :param nonce: of the server's INFO, to be signed.
+        :raises BadCredentials: there is no nonce to be signed.
+        """
         fields: dict[str, str] = {}
         if self.user is not None:
             fields |= {"user": self.user, "pass": self.password or ""}

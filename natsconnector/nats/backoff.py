@@ -1,18 +1,22 @@
-"""How long to wait between rounds of attempts to connect."""
+"""How long to wait before something is tried again."""
 
 from __future__ import annotations
 
-from random import Random
+from random import Random, SystemRandom
 
 
 class Backoff:
-    """Doubling delays up to a cap, each one shortened by up to half at random.
+    """
+    Doubling delays up to a cap, each one shortened by up to half at random.
 
-    The jitter keeps a fleet of clients from coming back to a restarted server in one moment.
+    The jitter keeps a fleet of clients from coming back to a restarted server in one moment. The delay itself is
+    doubled, not a power of two computed from a count: a count that grows for weeks would overflow a float.
+
+    :param random: for tests; the operating system's otherwise.
     """
 
-    def __init__(self, random: Random, first_s: float, max_s: float) -> None:
-        self._random = random
+    def __init__(self, first_s: float, max_s: float, random: Random | None = None) -> None:
+        self._random = random or SystemRandom()
         self._first_s = first_s
         self._max_s = max_s
         self._ceiling_s = first_s

@@ -6,54 +6,49 @@ from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, fail
 
 from natsconnector.nats.auth import CredentialsSource
 from natsconnector.nats.backoff import Backoff
-from natsconnector.nats.dialer import Dialer
-from natsconnector.nats.errors import (
-    ClientClosed,
-    ClientDraining,
-    ConnectionLost,
-    DrainTimeout,
-    NatsError,
-    ServerError,
-)
+from natsconnector.nats.draining import Draining
+from natsconnector.nats.errors import NatsError, PermissionsViolation, ServerError
 from natsconnector.nats.handshake import Identity
-from natsconnector.nats.protocol import Connection
-from natsconnector.nats.servers import Server, ServerPool
+from natsconnector.nats.lifecycle import Lifecycle
+from natsconnector.nats.servers import ServerPool
 from natsconnector.nats.session import Session
-from natsconnector.nats.status import CurrentStatus, Statistics, Status, StatusCallback
+from natsconnector.nats.status import Statistics, Status, StatusCallback
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
-from natsconnector.nats.waiters import Waiters
 from natsconnector.nats.wire.events import Msg
 from natsconnector.nats.wire.headers import HeadersLike
 
 
 class NatsClient:
-    """A NATS client that outlives its servers.
-
-    ``servers`` are URLs, ``nats://[user[:password]@]host[:port]``, the same with ``tls://``, or ``host[:port]``; a
-    user alone is a token. From ``start`` to ``close`` it keeps one connection up, going round these and the servers
-    it learns of, for ever. While there is none, published messages wait, up to ``max_buffered_bytes``, and go out
-    after the subscriptions are back. That is at most once: what was given to a connection that breaks may be lost.
-
-    ``credentials`` say who to be where the URL does not. A callable is asked at every attempt to connect and may
-    return a Deferred; ``password_file``, ``token_file``, ``nkey_file`` and ``creds_file`` make one that reads a file.
-    ``tls`` asks for TLS with certificates of one's own choice. When it is asked for, here or by ``tls://``, nothing
-    is said to a server that does not offer it; a server that requires it gets it in any case.
-
-    ``ping_interval_s`` and ``max_pings_out`` say when a silent connection is given up. A round of failed attempts is
-    followed by a pause, from ``reconnect_wait_s`` doubling up to ``reconnect_max_wait_s``, with jitter.
-    ``on_error`` is called with each error a server reports.
-
-    Raises ``BadServerUrl`` and ``BadSubject`` (for ``inbox_prefix``).
     """
+    A NATS client that outlives its servers.
 
-    _log = Logger()
+    From ``start`` to ``close`` the client keeps one connection up, going round the servers that it was given and those
+    it learns of, for ever. While there is no connection, published messages wait, and go out after the subscriptions
+    are back. That is at most once: what was given to a connection that breaks may be lost.
+
+    :param servers: URLs, ``nats://[user[:password]@]host[:port]``, the same with ``tls://``, or ``host[:port]``; a user
+        alone is a token.
+    :param credentials: who to be where the URL does not say it. A callable is asked at every attempt to connect and may
+        return a Deferred; ``password_file``, ``token_file``, ``nkey_file`` and ``creds_file`` make one of a file.
+    :param tls: asks for TLS with certificates of one's own choice. Where TLS is asked for, here or by ``tls://``,
+        nothing is said to a server that does not offer it; a server that requires TLS gets it in any case.
+    :param ping_interval_s: between the PINGs that tell whether the connection lives.
+    :param max_pings_out: so many of them without an answer end the connection.
+    :param max_buffered_bytes: of messages that wait for a connection, or for a server that does not read.
+    :param inbox_prefix: below it are the subjects for replies.
+    :param randomize: try the servers in random order.
+    :param reconnect_wait_s: the pause after a first round of failed attempts; it doubles, with jitter, up to
+        ``reconnect_max_wait_s``.
+    :param random: for tests; the operating system's otherwise.
+    :param on_error: called with each error that a server reports.
+    :raises BadServerUrl: a URL cannot be understood, or there is none.
+    :raises BadSubject: for ``inbox_prefix``.
+    """
 
     def __init__(
         self,
@@ -75,48 +70,44 @@ class NatsClient:
         on_error: Callable[[ServerError], object] | None = None,
     ) -> None:
         random = random or SystemRandom()
-        self._reactor = reactor
-        self._ping_interval_s = ping_interval_s
-        self._max_pings_out = max_pings_out
-        self._status = CurrentStatus()
-        self._pool = ServerPool(servers, random, shuffle=randomize)
-        self._session = Session(reactor, self._pool, random, inbox_prefix, max_buffered_bytes, on_error)
-        self._dialer = Dialer(
-            reactor,
-            self._pool,
-            Identity(name, credentials, tls),
-            Backoff(random, reconnect_wait_s, reconnect_max_wait_s),
-            connect_timeout_s,
-            self._make_connection,
-            self._session_began,
-            self._session_ended,
+        pool = ServerPool(servers, random, shuffle=randomize)
+        self._session = Session(
+            reactor, pool, random, inbox_prefix, max_buffered_bytes, on_error, lambda: str(self._life.why_not_ready())
         )
-        self._started = False
-        self._draining = False
-        self._drained = False
-        self._stopped = False
-        self._when_ready: Waiters[None] = Waiters()
-        self._when_closed: Waiters[None] = Waiters()
+        self._life = Lifecycle(
+            reactor,
+            pool,
+            Identity(name, credentials, tls),
+            Backoff(reconnect_wait_s, reconnect_max_wait_s, random),
+            self._session,
+            connect_timeout_s=connect_timeout_s,
+            ping_interval_s=ping_interval_s,
+            max_pings_out=max_pings_out,
+        )
+        self._pool = pool
+        self._dialer = self._life.dialer
+        self._draining = Draining(reactor, self._session, self._life.flush, self.close)
 
     # State
 
     @property
     def status(self) -> Status:
         """Where the client stands."""
-        return self._status.value
+        return self._life.status.value
 
     def watch_status(self, callback: StatusCallback) -> Callable[[], None]:
-        """Have ``callback(old, new, reason)`` called at each change, until the function that is returned is called.
+        """
+        Have ``callback(old, new, reason)`` called at each change, until the function that is returned is called.
 
         Any number may watch. All hear every change, in order and at once: with ``CONNECTED`` the subscriptions are
         back already. A callback may do anything, closing the client included; what it raises is logged.
         """
-        return self._status.watch(callback)
+        return self._life.status.watch(callback)
 
     @property
     def ready(self) -> bool:
         """Whether there is a connection, logged in."""
-        return self.status is Status.CONNECTED
+        return self._life.ready
 
     @property
     def server(self) -> str | None:
@@ -125,8 +116,17 @@ class NatsClient:
         return connection.server.name if connection else None
 
     @property
+    def servers(self) -> list[str]:
+        """``host:port`` of all servers that are known, those learned included; the next one to be tried first."""
+        return self._pool.names
+
+    @property
     def server_info(self) -> dict[str, Any]:
-        """The last INFO of the current or last server; empty before the first."""
+        """
+        The last INFO of the current or last server; empty before the first.
+
+        Fields that are known but have a wrong type are left out.
+        """
         return self._session.info
 
     @property
@@ -147,34 +147,33 @@ class NatsClient:
     # Life
 
     def start(self) -> None:
-        """Begin to connect. Raises ``ClientClosed``."""
-        self._check_open()
-        if not self._started:
-            self._started = True
-            self._running = self._dialer.run().addBoth(self._ended)
+        """
+        Begin to connect.
 
-    def when_ready(self) -> Deferred[None]:
-        """Fires when there is a connection, at once if there is one; fails with ``ClientClosed``."""
-        if self.status is Status.CLOSED:
-            return fail(ClientClosed())
-        return succeed(None) if self.ready else self._when_ready.wait()
+        :raises ClientClosed: it was closed.
+        """
+        self._life.start()
+
+    def when_ready(self, timeout_s: float | None = None) -> Deferred[None]:
+        """
+        Fires when there is a connection, at once if there is one; fails with ``ClientClosed``.
+
+        :param timeout_s: None waits for ever; after a time-out the error is the reason why there is no connection.
+        """
+        return self._life.when_ready(timeout_s)
 
     def close(self) -> Deferred[None]:
-        """Send what can be sent within a second, and close; fires when the socket is closed. May be called again.
+        """
+        Send what can be sent within a second, and close; fires when the socket is closed. May be called again.
 
         Everything that waits for an answer fails with ``ClientClosed``. See ``drain`` for a gentle end.
         """
-        if self.status is not Status.CLOSED:
-            self._status.set(Status.CLOSED, "closed by its user")
-            self._session.close()
-            self._dialer.stop()
-            self._when_ready.fail(ClientClosed())
-            if not self._started:
-                self._ended(None)
-        return self._closed()
+        self._life.close()
+        return self._life.when_closed()
 
     def drain(self, timeout_s: float = 30.0) -> Deferred[None]:
-        """Finish what is under way, then close; fires when the socket is closed.
+        """
+        Finish what is under way, then close; fires when the socket is closed.
 
         In this order: no new subscriptions are taken; all are ended, what is on its way to them is delivered, and the
         Deferreds their callbacks returned are awaited; open requests get their answers; nothing more may be
@@ -182,15 +181,15 @@ class NatsClient:
         Without a connection it waits for one to send what was published. Fails with ``DrainTimeout`` if that takes
         too long, and with ``ClientClosed`` if ``close`` is called meanwhile; it is closed then, too.
         """
-        if self._draining:
-            return self._closed()
-        if not self._started or self.status is Status.CLOSED:
+        if self._draining.begun:
+            return self._life.when_closed()
+        if not self._life.started or self._life.closed:
             return self.close()
-        self._draining = True
-        return Deferred.fromCoroutine(self._drain(timeout_s))
+        return self._draining.run(timeout_s)
 
     def force_reconnect(self) -> None:
-        """Leave the server in good order and go to the next one, with credentials read anew.
+        """
+        Leave the server in good order and go to the next one, with credentials read anew.
 
         Open requests may fail with ``ConnectionLost``. Without a connection there is nothing to leave.
         """
@@ -206,26 +205,42 @@ class NatsClient:
         reply: str | None = None,
         headers: HeadersLike | None = None,
     ) -> None:
-        """Send a message, now or when there is a connection again.
-
-        Raises, with nothing sent: ``BadSubject``, ``BadHeader``, ``MaxPayloadExceeded``, ``OutboundBufferFull``,
-        ``HeadersNotSupported``, ``ClientClosed``, and ``TypeError`` for a payload that is not bytes.
         """
-        self._check_open()
-        if self._drained:
-            raise ClientDraining
+        Send a message, now or when there is a connection again. What is refused here has not been sent.
+
+        :raises BadSubject: subject or reply cannot be put on the wire.
+        :raises BadHeader: a header cannot be.
+        :raises MaxPayloadExceeded: headers and payload are larger than the server takes.
+        :raises OutboundBufferFull: too much waits already.
+        :raises HeadersNotSupported: the server takes no headers.
+        :raises ClientClosed: the client was closed, or drained.
+        :raises TypeError: the payload is not bytes.
+        """
         self._session.publish(subject, payload, reply, headers)
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], *, queue: str | None = None) -> Subscription:
-        """Have ``callback`` called with each message of a subject; members of a ``queue`` group share them.
+        """
+        Have ``callback`` called with each message of a subject.
 
         The callback is called synchronously and may do anything, closing the client included; what it raises is
-        logged. A Deferred it returns is work that a drain waits for. Raises ``BadSubject`` and ``ClientClosed``.
+        logged. A Deferred that it returns is work which a drain waits for.
+
+        :param queue: a queue group, whose members share the messages.
+        :raises BadSubject: subject or queue group cannot be put on the wire.
+        :raises ClientClosed: the client was closed, or is being drained.
         """
-        self._check_open()
-        if self._draining:
-            raise ClientDraining
+        self._life.check_open()
+        self._draining.check_may_subscribe()
         return self._session.subscribe(subject, callback, queue)
+
+    def watch_refused_publishes(self, callback: Callable[[PermissionsViolation], object]) -> Callable[[], None]:
+        """
+        Have ``callback(error)`` called with each publish that a server refuses, until what is returned is called.
+
+        The error has the ``subject``. The server says it some time after the message was sent, and not which of several
+        messages to one subject it was.
+        """
+        return self._session.refused_publishes.add(callback)
 
     def request(
         self,
@@ -235,18 +250,15 @@ class NatsClient:
         headers: HeadersLike | None = None,
         timeout_s: float = 5.0,
     ) -> Deferred[Msg]:
-        """Publish and wait for the first reply.
+        """
+        Publish and wait for the first reply.
 
         Fails with ``NoResponders`` at once when nobody listens, with ``RequestTimeout``, with ``ConnectionLost``
         when the connection ends (the reply could not come any more), with ``PermissionsViolation``, and with what
         ``publish`` raises.
         """
-        try:
-            self._check_open()
-            if self._drained:
-                raise ClientDraining
-        except ClientClosed:
-            return fail()
+        if self._session.refusal is not None:
+            return fail(self._session.refusal())
         return self._session.requests.send(subject, payload, headers, timeout_s)
 
     def new_inbox(self) -> str:
@@ -254,79 +266,10 @@ class NatsClient:
         return self._session.requests.new_inbox()
 
     def flush(self, timeout_s: float = 10.0) -> Deferred[None]:
-        """Fires when the server has taken everything published and subscribed before.
+        """
+        Fires when the server has taken everything published and subscribed before.
 
         Without a connection it waits for one first. Fails with ``FlushTimeout``, ``ConnectionLost``,
         ``ClientClosed``.
         """
-        return self._session.bounded(Deferred.fromCoroutine(self._flush()), timeout_s)
-
-    # Inside
-
-    async def _flush(self) -> None:
-        while (connection := self._session.connection) is None:
-            await self.when_ready()
-        await connection.ping()
-
-    async def _drain(self, timeout_s: float) -> None:
-        emptied = Deferred.fromCoroutine(self._empty()).addTimeout(timeout_s, self._reactor)
-        try:
-            await emptied
-        except TimeoutError:
-            raise DrainTimeout(timeout_s) from None
-        finally:
-            await self.close()
-
-    async def _empty(self) -> None:
-        session = self._session
-        for drained in session.drain_subscriptions():
-            await drained
-        await session.requests.when_idle()
-        if session.requests.subscription is not None:
-            session.requests.subscription.unsubscribe()
-        self._drained = True
-        while True:
-            try:
-                await self._flush()
-                return
-            except ConnectionLost:
-                continue  # what has not been sent yet waits for the next connection
-
-    def _closed(self) -> Deferred[None]:
-        return succeed(None) if self._stopped else self._when_closed.wait()
-
-    def _make_connection(self, server: Server) -> Connection:
-        return Connection(
-            self._reactor,
-            server,
-            buffer=self._session.buffer,
-            statistics=self.statistics,
-            ping_interval_s=self._ping_interval_s,
-            max_pings_out=self._max_pings_out,
-            on_message=self._session.take_message,
-            on_info=self._session.take_info,
-            on_error=self._session.take_error,
-        )
-
-    def _session_began(self, connection: Connection) -> None:
-        self._session.began(connection)
-        self._status.set(Status.CONNECTED, connection.server.name)
-        if self.ready:
-            self._when_ready.fire(None)
-
-    def _session_ended(self, error: NatsError) -> None:
-        self._session.ended()
-        if self.status is not Status.CLOSED:
-            self._status.set(Status.DISCONNECTED, str(error))
-        # Replies to what was asked there cannot come any more. Who asks again must find the status as it is.
-        self._session.requests.fail_all(error)
-
-    def _check_open(self) -> None:
-        if self.status is Status.CLOSED:
-            raise ClientClosed
-
-    def _ended(self, outcome: object) -> None:
-        if isinstance(outcome, Failure):
-            self._log.failure("the NATS client has stopped because of a fault of its own", failure=outcome)
-        self._stopped = True
-        self._when_closed.fire(None)
+        return self._session.bounded(self._life.flush(), timeout_s)

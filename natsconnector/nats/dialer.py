@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.errors import ClientClosed, ConnectFailed, ConnectionLost, NatsError, ServerError
 from natsconnector.nats.handshake import Identity
+from natsconnector.nats.outage import Outage
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.servers import Server, ServerPool
 
@@ -32,11 +33,15 @@ class _Once(Factory):
 
 
 class Dialer:
-    """Tries the servers of the pool in turn, sleeping only when a whole round has failed.
+    """
+    Tries the servers of the pool in turn, sleeping only when a whole round has failed.
 
-    No failure stops it: refused, no such host, silence, nonsense, a refused login, a file that cannot be read are all
-    "next server", and so is a fault of this client. ``began`` is called with each connection that is ready, ``ended``
-    with the error when it is gone.
+    No failure stops the dialer: refused, no such host, silence, nonsense, a refused login, a file that cannot be read
+    are all "next server", and so is a fault of this client.
+
+    :param connect_timeout_s: for one attempt, from the look-up of the name to the answer to ``CONNECT``.
+    :param began: called with each connection that is ready.
+    :param ended: called with the error when a connection that was ready is gone.
     """
 
     _log = Logger()
@@ -60,17 +65,15 @@ class Dialer:
         self._make_connection = make_connection
         self._began = began
         self._ended = ended
-        #: Why we are not connected.
+        #: Why there is no connection.
         self.last_error: NatsError | None = None
         self._stopping = False
         # What is being waited for: at most one of these is set.
         self._attempt: Deferred[None] | None = None
         self._sleep: Deferred[None] | None = None
         self._connection: Connection | None = None
-        self._away_since = 0.0
+        self._outage = Outage(0.0)
         self._lost: ConnectionLost | None = None
-        self._reported: list[str] = []
-        self._report_again_s = 0.0
 
     def run(self) -> Deferred[None]:
         """Begin; fires when stopped and everything is closed."""
@@ -87,7 +90,7 @@ class Dialer:
             self._connection.close(ClientClosed(), "closed by its user")
 
     async def _run(self) -> None:
-        self._away_since = self._reactor.seconds()
+        self._outage = Outage(self._reactor.seconds())
         while not self._stopping:
             try:
                 await self._round()
@@ -135,22 +138,21 @@ class Dialer:
             connection.abort("given up because of a fault of this client")
         lost = await connection.when_lost()
         self._connection = None
-        self._away_since = self._reactor.seconds()
+        self._outage = Outage(self._reactor.seconds())
         self._lost = self.last_error = lost
         if not self._stopping:
             self._log.warn("connection to NATS {server} lost: {reason}", server=lost.server, reason=lost.reason)
         self._ended(lost)
-        return lost, self._away_since - began_s
+        return lost, self._outage.began_s - began_s
 
     async def _open(self, connection: Connection) -> None:
-        connection.login = await self._identity.login(connection.server)
-        connection.awaiting = "a connection"
+        connection.bring(await self._identity.login(connection.server))
         endpoint = connection.server.endpoint(self._reactor, self._connect_timeout_s)
         await endpoint.connect(_Once(connection))
         await connection.when_ready()
 
     def _too_slow(self, connection: Connection) -> NoReturn:
-        reason = f"timeout of {self._connect_timeout_s:g} s while waiting for {connection.awaiting}"
+        reason = f"timeout of {self._connect_timeout_s:g} s while waiting for {connection.stage.value}"
         raise ConnectFailed(connection.server.name, reason)
 
     async def _pause(self, failures: dict[str, NatsError]) -> None:
@@ -167,7 +169,6 @@ class Dialer:
             self._sleep = None
 
     def _report_connected(self, connection: Connection) -> None:
-        self._reported = []
         told = {
             "server": connection.server.name,
             "version": connection.info.get("version"),
@@ -180,30 +181,25 @@ class Dialer:
                 "reconnected to NATS {server} (nats-server {version}, client id {client_id}),"
                 " {away_s:.3f} s after {lost} was lost: {reason}",
                 **told,
-                away_s=self._reactor.seconds() - self._away_since,
+                away_s=self._outage.lasted_s(self._reactor.seconds()),
                 lost=self._lost.server,
                 reason=self._lost.reason,
             )
 
     def _report_failures(self, failures: dict[str, NatsError], delay_s: float) -> None:
-        """Say why nothing works: once, when it changes, and each time the outage has doubled."""
+        """Say why nothing works."""
         # That a connection was lost has been said already, also when it was a short one.
         reasons = sorted(
             f"{name}: {_reason(error)}" for name, error in failures.items() if not isinstance(error, ConnectionLost)
         )
-        away_s = self._reactor.seconds() - self._away_since
-        if self._stopping or not reasons:
-            return
-        if reasons == self._reported and away_s < self._report_again_s:
-            return
-        self._reported = reasons
-        self._report_again_s = max(2 * away_s, 1.0)
-        self._log.warn(
-            "no NATS server for {away_s:.1f} s: {reasons}; trying again for ever, next in {delay_s:.1f} s",
-            away_s=away_s,
-            delay_s=delay_s,
-            reasons="; ".join(reasons),
-        )
+        now_s = self._reactor.seconds()
+        if reasons and not self._stopping and self._outage.is_news(reasons, now_s):
+            self._log.warn(
+                "no NATS server for {away_s:.1f} s: {reasons}; trying again for ever, next in {delay_s:.1f} s",
+                away_s=self._outage.lasted_s(now_s),
+                delay_s=delay_s,
+                reasons="; ".join(reasons),
+            )
 
 
 def _attempt_error(server: Server, error: Exception) -> NatsError:

@@ -6,6 +6,7 @@ No text ever holds a secret: no password, no token, no URL with userinfo.
 from __future__ import annotations
 
 import os
+import re
 
 
 class NatsError(Exception):
@@ -25,9 +26,10 @@ class BadServerUrl(NatsError, ValueError):
 
 
 class BadCredentials(NatsError, ValueError):
-    """Credentials, or a file with them, with a key or with certificates, that cannot be used. No text repeats them.
+    """
+    Credentials, or a file with them, with a key or with certificates, that cannot be used. No text repeats them.
 
-    ``what`` is the file's path where there is one.
+    :ivar what: the file's path where there is one.
     """
 
     def __init__(self, what: str | os.PathLike[str], reason: str) -> None:
@@ -118,11 +120,25 @@ class DrainTimeout(NatsError):
         self.timeout_s = timeout_s
 
 
-class RequestTimeout(NatsError):
-    """No reply came in time."""
+class SubscriptionEnded(NatsError):
+    """A subscription that is waited for has been ended."""
 
-    def __init__(self, subject: str, timeout_s: float) -> None:
-        super().__init__(f"no reply on {subject!r} within {timeout_s:g} s")
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"the subscription to {subject!r} has ended")
+        self.subject = subject
+
+
+class RequestTimeout(NatsError):
+    """
+    No reply came in time.
+
+    :ivar not_connected: why there is no connection, if there is none.
+    """
+
+    def __init__(self, subject: str, timeout_s: float, not_connected: str | None = None) -> None:
+        why = "" if not_connected is None else f": not connected: {not_connected}"
+        super().__init__(f"no reply on {subject!r} within {timeout_s:g} s{why}")
+        self.not_connected = not_connected
         self.subject = subject
         self.timeout_s = timeout_s
 
@@ -144,9 +160,10 @@ class NoResponders(NatsError):
 
 
 class ServerError(NatsError):
-    """The server said ``-ERR``. The texts are not stable between versions: branch on the class.
+    """
+    The server said ``-ERR``. The texts are not stable between versions: branch on the class.
 
-    ``hint`` is what we can add to it, if anything.
+    :ivar hint: what we can add to it, if anything.
     """
 
     def __init__(self, message: str) -> None:
@@ -163,20 +180,29 @@ class AuthorizationError(ServerError):
 
 
 class PermissionsViolation(ServerError):
-    """The user may not publish or subscribe there. The connection lives on.
+    """
+    The user may not publish or subscribe there. The connection lives on.
 
-    ``operation`` is "publish" or "subscription"; ``queue`` is the queue group of a refused subscription.
+    :ivar operation: "publish" or "subscription".
+    :ivar subject: what was to be published or subscribed to.
+    :ivar queue: the queue group of a refused subscription.
+    :ivar sid: the subscription's id, when the server takes away what it had granted.
     """
 
-    def __init__(self, message: str, operation: str, subject: str, queue: str | None) -> None:
+    def __init__(self, message: str, operation: str, subject: str, queue: str | None, sid: int | None = None) -> None:
         super().__init__(message)
         self.operation = operation
         self.subject = subject
         self.queue = queue
+        self.sid = sid
 
 
 class RequestRefused(ServerError):
     """The server refused one operation and lives on with the connection."""
+
+
+class SubscriptionRefused(RequestRefused):
+    """The server refused a subscription, and does not say which: the user has too many, or its subject is invalid."""
 
 
 _AUTHORIZATION = (
@@ -188,7 +214,14 @@ _AUTHORIZATION = (
     "user authentication",
     "account authentication",
 )
-_REFUSED = ("invalid subject", "invalid publish subject", "maximum subscriptions exceeded")
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_VIOLATION = re.compile(
+    rf"permissions violation for (publish|subscription) to {_QUOTED}(?: using queue {_QUOTED})?"
+    r'(?: \(sid "(\d{1,10})"\))?',
+    re.IGNORECASE,
+)
+_ESCAPED = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def server_error(message: str) -> ServerError:
@@ -196,13 +229,32 @@ def server_error(message: str) -> ServerError:
     lowered = message.lower()
     if lowered.startswith(_AUTHORIZATION):
         return AuthorizationError(message)
-    if lowered.startswith(_REFUSED):
+    if lowered.startswith(("maximum subscriptions exceeded", "invalid subject")):
+        return SubscriptionRefused(message)
+    if lowered.startswith("invalid publish subject"):
         return RequestRefused(message)
-    if lowered.startswith("permissions violation for "):
-        quoted = message.split('"')
-        if len(quoted) >= 3:
-            operation = lowered.removeprefix("permissions violation for ").partition(" ")[0]
-            queue = quoted[3] if len(quoted) >= 5 else None
-            return PermissionsViolation(message, operation, quoted[1], queue)
-        return RequestRefused(message)
-    return ServerError(message)
+    if (violation := _VIOLATION.match(message)) is not None:
+        operation, subject, queue, sid = violation.groups()
+        return PermissionsViolation(
+            message,
+            operation.lower(),
+            _unquoted(subject),
+            None if queue is None else _unquoted(queue),
+            None if sid is None else int(sid),
+        )
+    return RequestRefused(message) if lowered.startswith("permissions violation for ") else ServerError(message)
+
+
+def _unquoted(text: str) -> str:
+    """What Go's ``%q`` has made of a subject."""
+
+    def character(found: re.Match[str]) -> str:
+        escape = found[1]
+        if len(escape) == 1:
+            return _ESCAPES.get(escape, escape)
+        code = int(escape[1:], 16)
+        if escape[0] == "x" and code >= 0x80:
+            code += 0xDC00  # a byte that is no UTF-8, as subjects have it: surrogateescape
+        return chr(code) if code <= 0x10FFFF else escape
+
+    return _ESCAPED.sub(character, text)

@@ -9,13 +9,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from natsconnector.nats.errors import NatsError
+from natsconnector.nats.wire import encode
 
 
 class KeepAlive:
-    """The PINGs of one connection that wait for their PONG, and the regular ones that tell whether it lives.
+    """
+    The PINGs of one connection that wait for their PONG, and the regular ones that tell whether it lives.
 
-    Every PING has its entry, oldest first, since PONGs carry no name. ``send_ping`` puts one on the wire; ``stale``
-    is called when ``max_out`` regular ones in a row went unanswered.
+    Every PING has its entry, oldest first, since PONGs carry no name.
+
+    :param max_out: so many regular PINGs in a row without an answer are too many.
+    :param send: puts a frame on the wire.
+    :param stale: called with their number when there are too many.
     """
 
     def __init__(
@@ -23,13 +28,13 @@ class KeepAlive:
         clock: IReactorTime,
         interval_s: float,
         max_out: int,
-        send_ping: Callable[[], None],
+        send: Callable[[bytes], None],
         stale: Callable[[int], None],
     ) -> None:
         self._clock = clock
         self._interval_s = interval_s
         self._max_out = max_out
-        self._send_ping = send_ping
+        self._send = send
         self._stale = stale
         self._pings: deque[Deferred[None]] = deque()
         self._unanswered = 0
@@ -44,16 +49,16 @@ class KeepAlive:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
-    def ping(self) -> Deferred[None]:
-        """Send a PING; fires with its PONG."""
+    def ping(self, behind: bytes = b"") -> Deferred[None]:
+        """Send a PING, right behind a frame if there is one; fires with its PONG."""
         answered: Deferred[None] = Deferred()
         self._pings.append(answered)
-        self._send_ping()
+        self._send(behind + encode.PING)
         return answered
 
     def check(self) -> None:
         """Send a PING whose answer only counts as a sign of life."""
-        self.ping().addErrback(lambda _: None)  # that it fails is nobody's business: the connection's end says it
+        self.ping().addErrback(lambda _: None)  # connectionLost reports why it failed
 
     def answered(self) -> None:
         """A PONG has come: any number of missed ones is forgiven."""

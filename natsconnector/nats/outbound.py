@@ -8,10 +8,13 @@ from natsconnector.nats.errors import OutboundBufferFull
 
 
 class OutboundBuffer:
-    """Whole frames in order, for a connection that is away or does not read; limited in bytes.
+    """
+    Whole frames in order, for a connection that is away or does not read.
 
-    Published messages outlive the connection. Control frames belong to the one they were meant for, and they are
+    Published messages outlive the connection. Control frames belong to the connection that they were meant for, and are
     not refused: losing a SUB or a PONG would do more harm than its few bytes.
+
+    :param limit: in bytes, of messages.
     """
 
     def __init__(self, limit: int) -> None:
@@ -22,10 +25,17 @@ class OutboundBuffer:
     def __len__(self) -> int:
         return len(self._frames)
 
-    def check_room(self, frame: bytes) -> None:
-        """Raise ``OutboundBufferFull`` if this frame would go beyond the limit."""
-        if self.size + len(frame) > self._limit:
+    def add(self, frame: bytes, payload_size: int) -> None:
+        """
+        Keep a published message if there is room.
+
+        :raises OutboundBufferFull: it would go beyond the limit.
+        """
+        size = self.size + len(frame)
+        if size > self._limit:
             raise OutboundBufferFull(self._limit)
+        self.size = size
+        self._frames.append((payload_size, frame))
 
     def add_message(self, frame: bytes, payload_size: int) -> None:
         """Keep a published message, whether there is room or not; ``payload_size`` counts its headers too."""
@@ -37,11 +47,16 @@ class OutboundBuffer:
         self._frames.append((None, frame))
         self.size += len(frame)
 
-    def pop(self) -> bytes:
-        """The oldest frame."""
-        frame = self._frames.popleft()[1]
-        self.size -= len(frame)
-        return frame
+    def take(self, size: int) -> list[bytes]:
+        """The oldest frames: one at least, and then as many as make up this size in bytes."""
+        frames: list[bytes] = []
+        taken = 0
+        while self._frames and taken < size:
+            frame = self._frames.popleft()[1]
+            taken += len(frame)
+            frames.append(frame)
+        self.size -= taken
+        return frames
 
     def take_messages(self) -> list[tuple[int, bytes]]:
         """Empty the buffer: the messages as (size, frame); control frames are dropped."""

@@ -23,9 +23,14 @@ class _Pending(NamedTuple):
 
 
 class Requests:
-    """The open requests by token, the last part of their reply subject. Tokens are random, so nobody guesses them.
+    """
+    The open requests by token, the last part of their reply subject. Tokens are random, so nobody guesses them.
 
     A reply with another token - late, doubled, invented - is dropped.
+
+    :param subscribe: as ``Session.subscribe``.
+    :param publish: as ``Session.publish``.
+    :param why_away: tells why there is no connection; None if there is one.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Requests:
         inbox_prefix: str,
         subscribe: Callable[[str, Callable[[Msg], object]], Subscription],
         publish: Callable[[str, bytes, str, HeadersLike | None], None],
+        why_away: Callable[[], str | None],
     ) -> None:
         self._clock = clock
         self._random = random
@@ -42,6 +48,7 @@ class Requests:
         self._inbox = f"{self.new_inbox()}."
         self._subscribe = subscribe
         self._publish = publish
+        self._why_away = why_away
         #: Where the replies come in, once there has been a request.
         self.subscription: Subscription | None = None
         self._pending: dict[str, _Pending] = {}
@@ -60,6 +67,10 @@ class Requests:
         try:
             if self.subscription is None:
                 self.subscription = self._subscribe(f"{self._inbox}*", self._reply)
+                self.subscription.watch(self._inbox_changed)
+            if self.subscription.error is not None:
+                # The reply could not come.
+                return fail(self.subscription.error)
             self._publish(subject, payload, self._inbox + token, headers)
         except Exception:
             return fail()
@@ -67,7 +78,7 @@ class Requests:
         self._pending[token] = _Pending(subject, replied)
 
         def too_late(_: object, timeout_s: float) -> NoReturn:
-            raise RequestTimeout(subject, timeout_s)
+            raise RequestTimeout(subject, timeout_s, self._why_away())
 
         return replied.addTimeout(timeout_s, self._clock, onTimeoutCancel=too_late)
 
@@ -84,16 +95,16 @@ class Requests:
         self._idle.fire(None)
 
     def refuse(self, error: PermissionsViolation) -> None:
-        """The server has refused a publish or the inbox: fail who waits in vain because of that."""
-        if error.operation == "subscription":
-            if error.subject == f"{self._inbox}*":
-                self.fail_all(error)
-            return
+        """The server has refused a publish: fail the request that waits in vain because of that."""
         for token, request in self._pending.items():
             if request.subject == error.subject:
                 self._forget(token)
                 request.replied.errback(error)
                 return
+
+    def _inbox_changed(self, inbox: Subscription) -> None:
+        if inbox.error is not None:
+            self.fail_all(inbox.error)
 
     def _reply(self, msg: Msg) -> None:
         # A subject mapping may have rewritten the reply subject; then it is not known to be ours.

@@ -14,15 +14,26 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from natsconnector.nats.auth import Credentials
 from natsconnector.nats.errors import BadServerUrl
+from natsconnector.nats.names import LiteralNameEndpoint, is_literal
 
 DEFAULT_PORT = 4222
+
+#: So many servers may be learned of; a cluster has fewer, and each that is invented costs an attempt.
+MOST_LEARNED = 100
+
+_MOST_HOST = 255
+_ENCODE = "if that is a character of user or password, percent-encode it"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One address, with what its URL says: the credentials in it, and whether it is to be reached by TLS only.
+    """
+    One address, with what its URL says.
 
-    ``tls_name`` is the name in its certificate, where that is not the host: a learned server is known by its IP only.
+    :ivar tls: whether it is to be reached by TLS only.
+    :ivar credentials: those in the URL.
+    :ivar tls_name: the name in its certificate, where that is not the host: a learned server has to show a certificate
+        of the server that was configured, or it would get credentials that are not meant for it.
     """
 
     host: str
@@ -38,6 +49,8 @@ class Server:
 
     def endpoint(self, reactor: Any, timeout_s: float) -> IStreamClientEndpoint:
         """The way there. Addresses are not looked up, so that they cost no thread."""
+        if is_literal(self.host) and not isIPv6Address(self.host):
+            return LiteralNameEndpoint(reactor, self.host, self.port, timeout_s)
         kind: Any = HostnameEndpoint
         if isIPAddress(self.host):
             kind = TCP4ClientEndpoint
@@ -48,11 +61,12 @@ class Server:
 
 
 def parse_server(url: str) -> Server:
-    """Read ``nats://[user[:password]@]host[:port]``, the same with ``tls://``, or ``host[:port]``.
+    """
+    Read ``nats://[user[:password]@]host[:port]``, the same with ``tls://``, or ``host[:port]``.
 
-    A user alone is a token.
+    A user alone is a token. Userinfo is percent-decoded.
 
-    Userinfo is percent-decoded. Raises ``BadServerUrl``.
+    :raises BadServerUrl: it cannot be understood; the text never repeats it.
     """
     scheme, separator, rest = url.strip().partition("://")
     if not separator:
@@ -63,13 +77,13 @@ def parse_server(url: str) -> Server:
         parts = urlsplit(f"nats://{rest}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise BadServerUrl("a NATS server URL has a bad host or port") from None
-    if not host or any(character.isspace() for character in host):
-        raise BadServerUrl("a NATS server URL has no host")
+        raise BadServerUrl(f"a NATS server URL has a bad host or port; {_ENCODE}") from None
+    if not host or len(host) > _MOST_HOST or any(character.isspace() or character == "," for character in host):
+        raise BadServerUrl("a NATS server URL has no host that could be one")
     if port == 0:
         raise BadServerUrl("a NATS server URL has port 0")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise BadServerUrl("a NATS server URL ends after the port")
+        raise BadServerUrl(f"a NATS server URL ends after the port, before any of / ? #; {_ENCODE}")
     user = unquote(parts.username) if parts.username else None
     password = unquote(parts.password) if parts.password is not None else None
     credentials = None
@@ -81,9 +95,13 @@ def parse_server(url: str) -> Server:
 
 
 class ServerPool:
-    """All servers known: those configured, which stay, and those learned from INFO, which come and go.
+    """
+    All servers known: those configured, which stay, and those learned from INFO, which come and go.
 
-    It goes round for ever, so that whoever was tried last is last in turn again.
+    The pool goes round for ever, so that the server that was tried last is last in turn again.
+
+    :param shuffle: the configured order, so that clients spread over the servers.
+    :raises BadServerUrl: a URL cannot be understood, or there is none.
     """
 
     def __init__(self, urls: Sequence[str], random: Random, *, shuffle: bool = True) -> None:
@@ -111,26 +129,30 @@ class ServerPool:
         return server
 
     def learn(self, connect_urls: object, current: Server, *, secure: bool = False) -> None:
-        """Take the addresses of an INFO: new ones come in, learned ones that are gone go, but not the current one.
+        """
+        Take the addresses of an INFO: new ones come in, learned ones that are gone go, but not the current one.
 
-        The current server's credentials hold for the whole cluster, and so does its TLS: what a ``secure``
-        connection was given does not go to another server in clear. An empty or missing list says nothing.
+        The current server's credentials hold for the whole cluster, and so does its TLS, with the name in its
+        certificate: neither goes to a server that cannot show that it belongs to the cluster. An empty or missing list
+        says nothing.
+
+        :param connect_urls: of an INFO that came the way the credentials went.
+        :param secure: whether that was TLS.
         """
         if not isinstance(connect_urls, list):
             return
         learned: dict[tuple[str, int], Server] = {}
-        for url in connect_urls:
+        for url in connect_urls[:MOST_LEARNED]:
             try:
                 server = parse_server(url)
             except (BadServerUrl, AttributeError):
                 continue
-            name = current.tls_name or current.host
             learned[_key(server)] = replace(
                 current,
                 host=server.host,
                 port=server.port,
                 tls=current.tls or secure,
-                tls_name=name if _is_address(server.host) and not _is_address(name) else None,
+                tls_name=current.tls_name or current.host,
             )
         if not learned:
             return
@@ -141,10 +163,6 @@ class ServerPool:
         self._random.shuffle(new)
         # When the current one is lost, all others are worth a try before it.
         self._turn = [*stay, *new, current]
-
-
-def _is_address(host: str) -> bool:
-    return isIPAddress(host) or isIPv6Address(host)
 
 
 def _key(server: Server) -> tuple[str, int]:

@@ -22,12 +22,15 @@ from natsconnector.nats.errors import (
     ServerError,
 )
 from natsconnector.nats.handshake import max_payload
+from natsconnector.nats.outage import Tally
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.requests import Requests
 from natsconnector.nats.servers import ServerPool
 from natsconnector.nats.status import Statistics
-from natsconnector.nats.subscription import Subscription, Subscriptions
+from natsconnector.nats.subscription import Subscription
+from natsconnector.nats.subscriptions import Subscriptions
+from natsconnector.nats.watchers import Watchers
 from natsconnector.nats.wire import encode
 from natsconnector.nats.wire.events import Msg
 from natsconnector.nats.wire.headers import HeadersLike, encode_block
@@ -40,9 +43,11 @@ LEAVE_TIMEOUT_S = 2.0
 
 
 class Session:
-    """Carries a client's state from one connection to the next.
+    """
+    Carries a client's state from one connection to the next.
 
-    ``on_error`` is called with each error the server reports.
+    :param on_error: called with each error the server reports.
+    :param why_away: tells why there is no connection.
     """
 
     _log = Logger()
@@ -55,39 +60,67 @@ class Session:
         inbox_prefix: str,
         max_buffered_bytes: int,
         on_error: Callable[[ServerError], object] | None,
+        why_away: Callable[[], str],
     ) -> None:
         self._reactor = reactor
         self._pool = pool
         self._on_error = on_error
         self.statistics = Statistics()
+        #: Why nothing may be published any more.
+        self.refusal: type[ClientClosed] | None = None
         self.info: dict[str, Any] = {}
         self.max_payload = DEFAULT_MAX_PAYLOAD
         self.connection: Connection | None = None
         self.buffer = OutboundBuffer(max_buffered_bytes)
-        self.subscriptions = Subscriptions(self._send, self._confirm)
-        self.requests = Requests(reactor, random, inbox_prefix, self.subscribe, self._publish_request)
+        self.subscriptions = Subscriptions(reactor, random, self._send, self._ask, self._confirm)
+        self.requests = Requests(
+            reactor,
+            random,
+            inbox_prefix,
+            self.subscribe,
+            self._publish_request,
+            lambda: why_away() if self.connection is None else None,
+        )
+        #: Told of each publish that the server refuses.
+        self.refused_publishes: Watchers[[PermissionsViolation]] = Watchers("watch_refused_publishes")
+        self._refused = Tally()
+        self._reported = Tally()
         self._begun = 0
         self._lame = False
         self._leaving: Deferred[None] | None = None
 
     def publish(self, subject: str, payload: bytes, reply: str | None, headers: HeadersLike | None) -> None:
-        """Send a message, now or with the next connection. Raises what ``NatsClient.publish`` says."""
-        header_block = encode_block(headers) if headers else b""
-        frame = encode.publish(subject, payload, reply, header_block)
-        size = len(header_block) + len(payload)
+        """
+        Send a message, now or with the next connection.
+
+        :raises NatsError: as ``NatsClient.publish`` says.
+        """
+        if self.refusal is not None:
+            raise self.refusal
+        connection = self.connection
+        if headers:
+            header_block = encode_block(headers)
+            if header_block and connection is not None and not self.info.get("headers"):
+                raise HeadersNotSupported
+            frame = encode.publish(subject, payload, reply, header_block)
+            size = len(header_block) + len(payload)
+        else:
+            frame = encode.publish(subject, payload, reply)
+            size = len(payload)
         if size > self.max_payload:
             raise MaxPayloadExceeded(size, self.max_payload)
-        if self.connection is None:
-            self.buffer.check_room(frame)
-            self.buffer.add_message(frame, size)
+        if connection is None:
+            self.buffer.add(frame, size)
         else:
-            if header_block and not self.info.get("headers"):
-                raise HeadersNotSupported
-            self.connection.publish(frame, size)
+            connection.out.publish(frame, size)
         self.statistics.out_msgs += 1
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], queue: str | None = None) -> Subscription:
-        """Subscribe on this connection and all that follow. Raises ``BadSubject``."""
+        """
+        Subscribe on this connection and all that follow.
+
+        :raises BadSubject: subject or queue group cannot be put on the wire.
+        """
         return self.subscriptions.add(subject, queue, callback)
 
     def drain_subscriptions(self) -> list[Deferred[None]]:
@@ -124,15 +157,14 @@ class Session:
         self.connection = connection
         self._learn(connection.info)
         messages = self.buffer.take_messages()
-        for frame in self.subscriptions.frames():
-            connection.send(frame)
+        self.subscriptions.began()
         dropped = 0
         for size, frame in messages:
             # This server may take less than the one they were checked against, and would close the connection.
             if size > self.max_payload or (frame.startswith(b"HPUB") and not self.info.get("headers")):
                 dropped += 1
             else:
-                connection.forward(frame, size)
+                connection.out.forward(frame, size)
         if dropped:
             self._log.error(
                 "{dropped} messages published while NATS was away are dropped: {server} does not take their size"
@@ -149,11 +181,7 @@ class Session:
         self.connection = None
         self._lame = False
         self._leaving = None
-
-    def take_message(self, msg: Msg) -> None:
-        """A message has come."""
-        self.statistics.in_msgs += 1
-        self.subscriptions.deliver(msg)
+        self.subscriptions.ended()
 
     def take_info(self, fields: dict[str, Any]) -> None:
         """The server tells about itself: it counts instead of what it told before."""
@@ -162,17 +190,31 @@ class Session:
 
     def take_error(self, error: ServerError) -> None:
         """The server refuses something."""
-        server = self.connection.server.name if self.connection else None
-        self._log.warn("NATS server {server} reports: {message}", server=server, message=error.message)
-        if isinstance(error, PermissionsViolation):
-            self.requests.refuse(error)
-            if error.operation == "subscription":
-                self.subscriptions.refuse(error)
+        if isinstance(error, PermissionsViolation) and error.operation == "publish":
+            self._publish_refused(error)
+        elif not self.subscriptions.refuse(error):
+            self._tell(self._reported, error.message[:100], error)
         if self._on_error is not None:
             try:
                 self._on_error(error)
             except Exception:
                 self._log.failure("on_error has failed")
+
+    def _publish_refused(self, error: PermissionsViolation) -> None:
+        # Publishers choose the reply subjects that are published to: a line for each would be theirs to write.
+        self._tell(self._refused, _pattern(error.subject), error)
+        self.requests.refuse(error)
+        self.refused_publishes.tell(error)
+
+    def _tell(self, tally: Tally, kind: str, error: ServerError) -> None:
+        counted = tally.count(kind, self._reactor.seconds())
+        if counted is not None:
+            self._log.warn(
+                "NATS server {server} reports: {text}{more}",
+                server=self.connection.server.name if self.connection else None,
+                text=error.message[:300],
+                more=f" (and {counted - 1} more like it)" if counted > 1 else "",
+            )
 
     # Going elsewhere
 
@@ -183,8 +225,7 @@ class Session:
             self._leaving.addErrback(lambda f: self._log.failure("could not leave a NATS server", failure=f))
 
     async def _leave(self, connection: Connection, why: str) -> None:
-        for frame in self.subscriptions.pausing_frames(but=self.requests.subscription):
-            connection.send(frame)
+        self.subscriptions.leave(but=self.requests.subscription)
         # If the PONG does not come, what is still on its way is lost, as it would have been anyway.
         with contextlib.suppress(NatsError, TimeoutError):
             await connection.ping().addTimeout(LEAVE_TIMEOUT_S, self._reactor)
@@ -216,7 +257,10 @@ class Session:
 
     def _send(self, frame: bytes) -> None:
         if self.connection is not None:
-            self.connection.send(frame)
+            self.connection.out.send(frame)
+
+    def _ask(self, frame: bytes) -> Deferred[None] | None:
+        return None if self.connection is None else self.connection.ping(frame)
 
     def _confirm(self) -> Deferred[None]:
         """Fires when the server has taken all that was sent to it; at once if there is none."""
@@ -225,3 +269,10 @@ class Session:
 
     def _publish_request(self, subject: str, payload: bytes, reply: str, headers: HeadersLike | None) -> None:
         self.publish(subject, payload, reply, headers)
+
+
+def _pattern(subject: str) -> str:
+    """What is counted together: everything below the first token, below the first two of the server's own subjects."""
+    tokens = subject.split(".")
+    kept = 2 if subject.startswith("$") else 1
+    return subject if len(tokens) <= kept else ".".join((*tokens[:kept], ">"))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.logger import Logger
+from natsconnector.nats.watchers import Watchers
 
 
 class Status(enum.Enum):
@@ -23,50 +22,20 @@ StatusCallback = Callable[[Status, Status, str], object]
 
 
 class CurrentStatus:
-    """The status a client has now, and who is told when it changes.
-
-    Everybody hears all changes in order: one that a callback brings about is told when the one before it has been
-    told to all.
-    """
-
-    _log = Logger()
+    """The status a client has now, and who is told when it changes."""
 
     def __init__(self) -> None:
         self.value = Status.DISCONNECTED
-        self._watchers: dict[object, StatusCallback] = {}
-        self._untold: deque[tuple[Status, Status, str]] = deque()
-        self._telling = False
+        self._watchers: Watchers[[Status, Status, str]] = Watchers("watch_status")
 
     def watch(self, callback: StatusCallback) -> Callable[[], None]:
         """Have the callback told of each change from now on; returns what ends that."""
-        key = object()
-        self._watchers[key] = callback
-
-        def remove() -> None:
-            self._watchers.pop(key, None)
-
-        return remove
+        return self._watchers.add(callback)
 
     def set(self, new: Status, reason: str) -> None:
-        """Change it and tell everybody; what a callback raises is logged."""
-        self._untold.append((self.value, new, reason))
-        self.value = new
-        if self._telling:
-            return
-        self._telling = True
-        while self._untold:
-            change = self._untold.popleft()
-            for key, callback in list(self._watchers.items()):
-                # One that was told before it may have removed it.
-                if key in self._watchers:
-                    self._tell(callback, change)
-        self._telling = False
-
-    def _tell(self, callback: StatusCallback, change: tuple[Status, Status, str]) -> None:
-        try:
-            callback(*change)
-        except Exception:
-            self._log.failure("a callback of watch_status has failed")
+        """Change it and tell everybody."""
+        old, self.value = self.value, new
+        self._watchers.tell(old, new, reason)
 
 
 @dataclass(slots=True)

@@ -24,11 +24,14 @@ from natsconnector.nats.errors import BadCredentials
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How TLS is wanted: files in PEM, read again at every attempt to connect.
+    """
+    How TLS is wanted: files in PEM, read again at every attempt to connect.
 
-    ``ca`` holds the certificates that are trusted, instead of the system's. ``cert``, which may be followed by its
-    intermediates, and ``key`` are what we show. ``server_name`` is checked in the server's certificate instead of
-    the URL's host. ``first`` begins with TLS before the server has said anything, as ``handshake_first`` wants it.
+    :param ca: the certificates that are trusted, instead of the system's.
+    :param cert: what we show; it may be followed by its intermediates.
+    :param key: that of ``cert``.
+    :param server_name: to be in the server's certificate, instead of the URL's host.
+    :param first: begin with TLS before the server has said anything, as ``handshake_first`` wants it.
     """
 
     ca: Path | None = None
@@ -38,7 +41,13 @@ class Tls:
     first: bool = False
 
     def options(self, host: str) -> IOpenSSLClientConnectionCreator:
-        """What a connection to this host needs. Raises ``BadCredentials``."""
+        """
+        What a connection to this host needs.
+
+        :raises BadCredentials: a file cannot be read or used, or the host's name cannot be in a certificate.
+        """
+        # The dot of an absolute name belongs to the look-up, not to the name in a certificate (RFC 6066, 3).
+        name = (self.server_name or host).removesuffix(".")
         if (self.cert is None) != (self.key is None):
             raise BadCredentials("the client certificate", "is of no use without its key, nor a key without it")
         more: dict[str, Any] = {}
@@ -49,7 +58,7 @@ class Tls:
         if self.ca is not None:
             trusted = trustRootFromCertificates([Certificate(each) for each in _certificates(self.ca)])
         try:
-            return optionsForClientTLS(self.server_name or host, trusted, shown, extraCertificateOptions=more or None)
+            return optionsForClientTLS(name, trusted, shown, extraCertificateOptions=more or None)
         except (ValueError, SSL.Error) as e:
             raise BadCredentials("TLS", f"cannot be set up: {tls_reason(e) or e}") from None
 

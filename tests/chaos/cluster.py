@@ -47,7 +47,7 @@ async def main(options: argparse.Namespace) -> int:
     print(f"{'kill':>4} {'node':>22} {'clients on it':>13} {'longest away ms':>15} {'asked again':>11} {'answered':>9}")
     try:
         await traffic.start()
-        await until(lambda: all(len(client._pool) == 3 for client in traffic.clients))
+        await until(lambda: all(len(client.servers) == 3 for client in traffic.clients))
         for number in range(1, options.kills + 1):
             await deferLater(reactor, chosen.uniform(0.2, 1.5))
             server = str(chosen.choice(traffic.clients).server)

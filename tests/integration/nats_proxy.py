@@ -32,6 +32,8 @@ class Damage:
     """Everything goes down so much later."""
     reads: bool = True
     """Whether anything is read from the client."""
+    edit: Callable[[bytes], bytes] | None = None
+    """What becomes of the server's first chunk, which is its INFO."""
 
 
 class Proxy:
@@ -110,6 +112,8 @@ class _ClientSide(Protocol):
 
     def from_server(self, data: bytes) -> None:
         """Pass on what the server says, as far as it is to get through."""
+        if self.damage.edit is not None and not self._proxy.down[self._number]:
+            data = self.damage.edit(data)
         if self.damage.delay_s:
             reactor.callLater(self.damage.delay_s, self._pass_down, data)
         else:

@@ -121,7 +121,7 @@ class MessagesTests(ConnectorCase):
             waits.changed()
 
         self.client.subscribe("answers", received)
-        for block in (b"abcd", b"NATS/1.0\r\nno colon\r\n\r\n", b"NATS/1.0 5\r\n\r\n"):
+        for block in (b"abcd", b"NATS/1.0\r\nno: end\r\n", b"NATS/1.0 5\r\n\r\n"):
             frame = b"HPUB function.call answers %d %d\r\n%b%b\r\n" % (
                 len(block), len(block) + len(envelope()), block, envelope(),
             )  # fmt: skip

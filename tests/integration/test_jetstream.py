@@ -278,7 +278,7 @@ class FailingTests(StreamCase):
         await self.taking("--dead-letter", "dead", "--max-inflight", "1", "--ack-wait", "1h")
         block = b"NATS/1.0 409 Consumer Deleted\r\n\r\n"
         raw: Any = self.client._session.connection
-        raw.send(b"HPUB function.call %d %d\r\n%b\r\n" % (len(block), len(block), block))
+        raw.out.send(b"HPUB function.call %d %d\r\n%b\r\n" % (len(block), len(block), block))
         await self.js.publish("function.call", envelope("good"))
         await self.gateway.when_requests(1)
         await self.when_settled()

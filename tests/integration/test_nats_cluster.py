@@ -27,7 +27,7 @@ class ClusterTests(NatsTestCase):
         self.addCleanup(traffic.stop)
         await traffic.start()
         # Servers must be able to name each other before one of them goes.
-        await until(lambda: len(traffic.asker._pool) == 3)
+        await until(lambda: len(traffic.asker.servers) == 3)
         for _ in range(KILLS):
             killed = cluster.node(traffic.asker.server)
             affected = traffic.on(str(traffic.asker.server))

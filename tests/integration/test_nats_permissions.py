@@ -8,7 +8,8 @@ from twisted.trial.unittest import TestCase
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import NatsClient, Tls
-from natsconnector.nats.jetstream import JetStream
+from natsconnector.nats.jetstream import ACK, JetStream, PullConsumer
+from tests.integration.nats_case import Collector, NatsTestCase
 from tests.integration.support import ConnectorProcess, RecordingGateway, reactor
 from tests.nats.issuing import Authority
 
@@ -94,22 +95,33 @@ class PermissionsTests(TestCase):
 
     async def test_stream(self) -> None:
         """Messages of a stream take its consumer's API, its acks and an inbox prefix of one's own."""
+        await self.check_stream("$JS.ACK.CALLS.natsconnector.>")
+
+    async def test_stream_with_other_ack_subjects(self) -> None:
+        """Where a server's feature flag asks for them, ack subjects name domain and account first."""
+        await self.check_stream(
+            "$JS.ACK.*.*.CALLS.natsconnector.>", "jetstream { domain: hub }\nfeature_flags { js_ack_fc_v2: true }"
+        )
+
+    async def check_stream(self, acks: str, more: str = "") -> None:
+        """With the right to publish these acks, and no others, a message is worked off."""
         server = NatsServer(
             reactor,
             jetstream_dir=self.mktemp(),
-            config_text="""
-            authorization { users = [
-                { user: connector, password: pw, permissions: {
+            config_text=f"""
+            {more}
+            authorization {{ users = [
+                {{ user: connector, password: pw, permissions: {{
                     subscribe: ["_INBOX_connector.>"]
                     publish: [
                         "$JS.API.STREAM.INFO.CALLS"
                         "$JS.API.CONSUMER.INFO.CALLS.natsconnector"
                         "$JS.API.CONSUMER.DURABLE.CREATE.CALLS.natsconnector"
                         "$JS.API.CONSUMER.MSG.NEXT.CALLS.natsconnector"
-                        "$JS.ACK.CALLS.natsconnector.>"
-                    ] } }
-                { user: asker, password: pw }
-            ] }""",
+                        "{acks}"
+                    ] }} }}
+                {{ user: asker, password: pw }}
+            ] }}""",
         )
         await server.start()
         self.addCleanup(server.stop)
@@ -133,3 +145,54 @@ class PermissionsTests(TestCase):
         self.assertFalse([line for line in connector.lines if "Permissions Violation" in line])
         state = await jetstream.consumer("CALLS", "natsconnector")
         self.assertEqual((state["ack_floor"]["stream_seq"], state["num_ack_pending"]), (1, 0))
+
+
+class OtherAccountTests(NatsTestCase):
+    """A stream of another account, whose API is imported under a prefix."""
+
+    async def test_prefix(self) -> None:
+        """With the prefix it is used like one of one's own: consumer, pulls, acknowledgements."""
+        server = await self.server(
+            jetstream_dir=self.mktemp(),
+            config_text="""
+            accounts {
+                ACME {
+                    jetstream: enabled
+                    users: [{ user: acme, password: pw }]
+                    exports: [{ service: "$JS.API.>", response_type: stream }, { service: "$JS.ACK.>" }]
+                }
+                ME {
+                    users: [{ user: me, password: pw }]
+                    imports: [
+                        { service: { account: ACME, subject: "$JS.API.>" }, to: "$JS.acme.API.>" }
+                        { service: { account: ACME, subject: "$JS.ACK.>" } }
+                    ]
+                }
+            }""",
+        )
+        acme = JetStream(await self.client(server.url.replace("//", "//acme:pw@")))
+        await acme.create_stream({"name": "CALLS", "subjects": ["calls"]})
+        for number in range(3):
+            await acme.publish("calls", b"%d" % number)
+        me = await self.client(server.url.replace("//", "//me:pw@"))
+        jetstream = JetStream(me, prefix="$JS.acme.API")
+        await jetstream.create_consumer("CALLS", {"durable_name": "c", "ack_policy": "explicit"})
+        collector, lost = Collector(), list[str]()
+        consumer = PullConsumer(
+            reactor,
+            jetstream,
+            "CALLS",
+            "c",
+            room=lambda: 3 - len(collector.messages),
+            deliver=collector,
+            lost=lost.append,
+        )
+        consumer.start()
+        messages = await collector.when(3)
+        self.assertEqual([msg.payload for msg in messages], [b"0", b"1", b"2"])
+        for msg in messages:
+            await me.request(str(msg.reply), ACK)
+        state = await acme.consumer("CALLS", "c")
+        self.assertEqual((state["ack_floor"]["stream_seq"], state["num_ack_pending"]), (3, 0))
+        await consumer.drain()
+        self.assertEqual(lost, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -11,6 +12,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from natsconnector.nats import NatsClient
+
+CONFIRMED = re.compile(rb"(?<!UN)(SUB [^\r\n]+\r\n(?:UNSUB \d+ \d+\r\n)?)PING\r\n")
 
 INFO_FIELDS: dict[str, Any] = {
     "server_id": "S",
@@ -28,16 +31,30 @@ def info(**fields: Any) -> bytes:
 
 
 class FakeTransport(StringTransport):
-    """Notes what is written; an abort is followed by connectionLost one turn later, as on a real socket."""
+    """
+    Notes what is written; an abort is followed by connectionLost one turn later, as on a real socket.
+
+    :ivar confirms: whether the PINGs behind SUBs are left out of what is noted, and answered when the test goes on.
+    """
 
     def __init__(self, clock: MemoryReactorClock) -> None:
         super().__init__()
+        self.confirms = False
+        self.unanswered = 0
         self.clock = clock
         self.aborted = False
         self.protocol: Any = None
+        self.producer: Any = None
         self.lost = False
         self.no_delay = False
         self.tls: list[Any] = []
+
+    def write(self, data: bytes) -> None:
+        """Note what the client sends."""
+        if self.confirms:
+            data, found = CONFIRMED.subn(rb"\1", data)
+            self.unanswered += found
+        super().write(data)
 
     def startTLS(self, options: Any) -> None:
         """Note that TLS is wanted; tests say when it is up."""
@@ -61,13 +78,19 @@ class FakeTransport(StringTransport):
 
 
 class Peer:
-    """A server's end of one attempt to connect."""
+    """
+    A server's end of one attempt to connect.
+
+    It takes every subscription by itself: tests neither see the PING behind a SUB nor answer it, but for those that
+    have ``transport.confirms`` off.
+    """
 
     def __init__(self, clock: MemoryReactorClock, number: int) -> None:
         self.clock = clock
         self.host, self.port, self.factory = clock.tcpClients[number][:3]
         self.connector = clock.connectors[number]
         self.transport = FakeTransport(clock)
+        self.transport.confirms = True
 
     def refuse(self) -> None:
         """Nobody listens there."""
@@ -81,13 +104,25 @@ class Peer:
 
     def say(self, data: bytes) -> None:
         """Send bytes to the client."""
+        self.flush()
         self.transport.protocol.dataReceived(data)
 
     def heard(self) -> bytes:
         """What the client has sent since the last time."""
+        self.flush()
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
+
+    def flush(self) -> None:
+        """End the reactor's turn for what the client has sent, and take its subscriptions, until nothing follows."""
+        while True:
+            if self.transport.producer is not None:
+                self.transport.producer.flush()
+            answers, self.transport.unanswered = b"PONG\r\n" * self.transport.unanswered, 0
+            if not answers or self.transport.lost:
+                return
+            self.transport.protocol.dataReceived(answers)
 
     def log_in(self, **fields: Any) -> bytes:
         """Accept and let the client in; what it sent besides its login."""

@@ -25,6 +25,8 @@ from natsconnector.nats import (
     Status,
     Tls,
 )
+from natsconnector.nats.handshake import Connect, Handshake, Identity, Upgrade
+from natsconnector.nats.servers import parse_server
 from tests.nats import profile  # noqa: F401
 from tests.nats.fakes import Peer, World, info
 from tests.nats.issuing import NKey
@@ -37,7 +39,7 @@ class FaultTests(SynchronousTestCase):
         """A defect while a session begins costs that connection; the next one is tried after a pause."""
         world = World()
         broken = mock.Mock(side_effect=ZeroDivisionError)
-        with mock.patch.object(world.client._session.subscriptions, "frames", broken):
+        with mock.patch.object(world.client._session.subscriptions, "began", broken):
             world.client.start()
             peer = world.peer()
             peer.accept()
@@ -304,6 +306,61 @@ class LoginFaultTests(SynchronousTestCase):
         self.assertEqual(peer.heard(), b"")
         self.assertTrue(peer.transport.aborted)
 
+    def test_man_in_the_middle(self) -> None:
+        """What somebody in between adds to the INFO in clear does not count over TLS: we go nowhere else."""
+        world = World("tls://me:pw@10.0.0.1")
+        world.client.start()
+        peer = world.peer()
+        peer.accept()
+        peer.say(info(tls_required=True, connect_urls=["evil:4222"], ldm=True, cluster="evil", max_payload=5000))
+        peer.transport.protocol.handshakeCompleted()
+        peer.say(b"PONG\r\n")
+        self.assertTrue(world.client.ready)
+        self.assertEqual(world.client.servers, ["10.0.0.1:4222"])
+        self.assertNotIn("connect_urls", world.client.server_info)
+        self.assertNotIn("ldm", world.client.server_info)
+        # Servers before 2.11 say their limits only there.
+        self.assertEqual((world.client.server_info["version"], world.client.max_payload), ("2.15.1", 5000))
+        world.clock.advance(2)
+        peer.drop()
+        self.assertEqual((world.peer().host, world.attempts), ("10.0.0.1", 2))
+
+    def test_wrong_types_in_info(self) -> None:
+        """Fields of INFO that are not what they should be are as good as missing."""
+        wrong: tuple[Any, ...] = (None, 5, -1, "x", "", 1e300, float("inf"), [], [5], {}, True, "x" * 5000)
+        for value in wrong:
+            world = World()
+            fields = dict.fromkeys(
+                ("version", "max_payload", "headers", "connect_urls", "nonce", "ldm", "client_id", "domain", "proto"),
+                value,
+            )
+            world.connected(**fields, auth_required=value, jetstream=value)
+            world.client.publish("a", b"x")
+            self.assertTrue(0 < world.client.max_payload <= 64 << 20)
+            self.assertIsInstance(world.client.server_info.get("version", ""), str)
+            self.assertIs(type(world.client.server_info.get("client_id", 0)), int)
+
+    def test_name_that_cannot_be_in_a_certificate(self) -> None:
+        """It does no harm without TLS; with TLS it is the reason, whoever asks for it."""
+        rows: tuple[tuple[str, dict[str, Any], str | None], ...] = (
+            ("nats://func_nats", {}, None),
+            ("tls://func_nats", {}, "TLS cannot be set up"),
+            ("nats://func_nats", {"tls_required": True}, "TLS cannot be set up"),
+        )
+        for url, fields, says in rows:
+            login = Deferred.fromCoroutine(Identity("me").login(parse_server(url)))
+            if url.startswith("tls"):
+                self.assertIn(str(says), str(self.failureResultOf(login, BadCredentials).value))
+                continue
+            brought = self.successResultOf(login)
+            step = Handshake(brought).info(fields)
+            if says is None:
+                self.assertIsInstance(step, Connect)
+            else:
+                self.assertIsInstance(step, Upgrade)
+                error = self.assertRaises(BadCredentials, brought.tls_options)
+                self.assertIn(says, str(error))
+
     def test_refused_after_reconnect(self) -> None:
         """A reconnect is one only when the server has let us in."""
         world = World()
@@ -355,7 +412,11 @@ class LoginFaultTests(SynchronousTestCase):
                 if not peer.transport.aborted:
                     peer.drop()
                 world.clock.advance(0)
-                shown += [repr(world.client.last_error), repr(world.statuses), repr(world.client._dialer._identity)]
+                shown += [
+                    repr(world.client.last_error),
+                    repr(world.statuses),
+                    repr(world.client._dialer._identity),
+                ]
         text = repr((logs, shown))
         self.assertIn("Authorization Violation", text)
         for secret in secrets:

@@ -152,6 +152,26 @@ class DrainTests(SynchronousTestCase):
         self.successResultOf(world.client.drain())
         self.assertEqual(world.clock.getDelayedCalls(), [])
 
+    def test_twice(self) -> None:
+        """A second drain waits for the end of the first, and does nothing itself."""
+        world = World()
+        peer = world.connected()
+        world.client.subscribe("a", print)
+        peer.heard()
+        first = world.client.drain()
+        self.assertEqual(peer.heard(), b"UNSUB 1\r\nPING\r\n")
+        second = world.client.drain(timeout_s=1)
+        self.assertEqual(peer.heard(), b"")
+        world.clock.advance(2)
+        self.assertFalse(peer.transport.disconnecting)
+        peer.say(b"PONG\r\n")
+        self.assertEqual(peer.heard(), b"PING\r\n")
+        self.assertNoResult(second)
+        peer.say(b"PONG\r\n")
+        peer.drop()
+        self.successResultOf(first)
+        self.successResultOf(second)
+
     def test_request_in_a_callback(self) -> None:
         """Work that is being finished may ask others, also as the first request of all."""
         world = World()

@@ -20,7 +20,7 @@ from natsconnector.nats.errors import (
     OutboundBufferFull,
     ServerError,
 )
-from natsconnector.nats.handshake import Identity
+from natsconnector.nats.handshake import Identity, Stage
 from natsconnector.nats.outbound import OutboundBuffer
 from natsconnector.nats.protocol import CLOSE_TIMEOUT_S, Connection
 from natsconnector.nats.servers import Server, parse_server
@@ -55,7 +55,7 @@ class ConnectionTestCase(SynchronousTestCase):
             on_error=self.errors.append,
         )
         login = Deferred.fromCoroutine(Identity("me", **identity).login(server))
-        self.connection.login = self.successResultOf(login)
+        self.connection.bring(self.successResultOf(login))
         self.ready = self.connection.when_ready()
         self.lost = self.connection.when_lost()
         self.transport = FakeTransport(self.clock)
@@ -67,10 +67,11 @@ class ConnectionTestCase(SynchronousTestCase):
         self.make(limit=limit)
         self.connection.dataReceived(info() + b"PONG\r\n")
         self.successResultOf(self.ready)
-        self.transport.clear()
+        self.heard()
 
     def heard(self) -> bytes:
         """What was sent since the last time."""
+        self.connection.out.flush()
         data: bytes = self.transport.value()
         self.transport.clear()
         return data
@@ -227,7 +228,7 @@ class TlsLoginTests(ConnectionTestCase):
             self.make(parse_server(url))
             self.assertEqual(self.transport.tls, [])
             self.connection.dataReceived(info(**fields))
-            self.assertEqual(self.transport.tls, [self.connection.login.tls])
+            self.assertEqual(len(self.transport.tls), 1)
             self.assertEqual(self.heard(), b"")
             self.connection.handshakeCompleted()
             connect = self.heard()
@@ -275,7 +276,7 @@ class TlsLoginTests(ConnectionTestCase):
         """What completes after its end was asked for sends nothing."""
         self.make(parse_server("tls://h"))
         self.connection.dataReceived(info(tls_required=True))
-        self.assertEqual(self.connection.awaiting, "the TLS handshake")
+        self.assertEqual(self.connection.stage, Stage.TLS)
         self.connection.abort("enough")
         self.connection.handshakeCompleted()
         self.assertEqual(self.heard(), b"")
@@ -319,7 +320,7 @@ class ReadyTests(ConnectionTestCase):
     def test_pings_are_answered_in_order(self) -> None:
         """S7: a ping comes after what was published, and each PONG answers the oldest."""
         self.make_ready()
-        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.connection.out.publish(b"PUB a 0\r\n\r\n", 0)
         first, second = self.connection.ping(), self.connection.ping()
         self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPING\r\nPING\r\n")
         self.connection.dataReceived(b"PONG\r\n")
@@ -403,9 +404,9 @@ class ReadyTests(ConnectionTestCase):
         self.make_ready()
         self.connection.abort("enough")
         self.connection.dataReceived(b"MSG a 1 1\r\nx\r\nPING\r\n" + info())
-        self.connection.send(b"SUB a 1\r\n")
-        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
-        self.connection.resumeProducing()
+        self.connection.out.send(b"SUB a 1\r\n")
+        self.connection.out.publish(b"PUB a 0\r\n\r\n", 0)
+        self.transport.producer.resumeProducing()
         self.assertEqual((self.messages, self.infos, self.heard()), ([], [], b""))
         self.assertEqual(self.buffer.take_messages(), [(0, b"PUB a 0\r\n\r\n")])
 
@@ -424,7 +425,7 @@ class ReadyTests(ConnectionTestCase):
         self.make()
         data = info() + b"PONG\r\n"
         self.connection.dataReceived(data)
-        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.connection.out.publish(b"PUB a 0\r\n\r\n", 0)
         self.assertEqual(self.statistics.in_bytes, len(data))
         self.assertEqual(self.statistics.out_bytes, len(self.transport.value()))
 
@@ -435,21 +436,21 @@ class BackPressureTests(ConnectionTestCase):
     def test_producer(self) -> None:
         """The transport can pause us."""
         self.make()
-        self.assertIs(self.transport.producer, self.connection)
+        self.assertIs(self.transport.producer, self.connection.out)
         self.assertTrue(self.transport.streaming)
 
     def test_order(self) -> None:
         """What waits goes out in order, PONG and PING included, before anything newer."""
         self.make_ready()
-        self.connection.pauseProducing()
-        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.transport.producer.pauseProducing()
+        self.connection.out.publish(b"PUB a 0\r\n\r\n", 0)
         self.connection.dataReceived(b"PING\r\n")
-        self.connection.send(b"SUB b 1\r\n")
+        self.connection.out.send(b"SUB b 1\r\n")
         flushed = self.connection.ping()
-        self.connection.publish(b"PUB c 0\r\n\r\n", 0)
+        self.connection.out.publish(b"PUB c 0\r\n\r\n", 0)
         self.assertEqual(self.heard(), b"")
-        self.connection.resumeProducing()
-        self.connection.publish(b"PUB d 0\r\n\r\n", 0)
+        self.transport.producer.resumeProducing()
+        self.connection.out.publish(b"PUB d 0\r\n\r\n", 0)
         self.assertEqual(self.heard(), b"PUB a 0\r\n\r\nPONG\r\nSUB b 1\r\nPING\r\nPUB c 0\r\n\r\nPUB d 0\r\n\r\n")
         self.assertNoResult(flushed)
 
@@ -457,45 +458,63 @@ class BackPressureTests(ConnectionTestCase):
         """PINGs of a peer that does not read fill no memory; each time it reads it gets an answer."""
         self.make_ready()
         for _ in range(2):
-            self.connection.pauseProducing()
+            self.transport.producer.pauseProducing()
             self.connection.dataReceived(b"PING\r\n" * 1000)
-            self.connection.resumeProducing()
+            self.transport.producer.resumeProducing()
             self.assertEqual(self.heard(), b"PONG\r\n")
             self.connection.dataReceived(b"PING\r\n" * 2)
             self.assertEqual(self.heard(), b"PONG\r\n" * 2)
 
     def test_pause_in_the_middle(self) -> None:
-        """A transport that pauses us again while we send what waits gets whole frames, no more."""
-        self.make_ready()
-        self.connection.pauseProducing()
-        for name in (b"a", b"b", b"c"):
-            self.connection.publish(b"PUB %b 0\r\n\r\n" % name, 0)
+        """A transport that pauses us again while we send what waits gets some whole frames, and no more."""
+        self.make_ready(limit=1 << 20)
+        self.transport.producer.pauseProducing()
+        frames = [b"PUB %b 40000\r\n%b\r\n" % (name, bytes(40_000)) for name in (b"a", b"b", b"c", b"d", b"e")]
+        for frame in frames:
+            self.connection.out.publish(frame, 40_000)
         write = self.transport.write
 
         def write_and_pause(data: bytes) -> None:
             write(data)
-            self.connection.pauseProducing()
+            self.transport.producer.pauseProducing()
 
         self.patch(self.transport, "write", write_and_pause)
-        self.connection.resumeProducing()
-        self.assertEqual(self.heard(), b"PUB a 0\r\n\r\n")
-        self.connection.resumeProducing()
-        self.assertEqual(self.heard(), b"PUB b 0\r\n\r\n")
+        for expected in (frames[:2], frames[2:4], frames[4:]):
+            self.transport.producer.resumeProducing()
+            self.assertEqual(self.heard(), b"".join(expected))
+
+    def test_one_write_a_turn(self) -> None:
+        """What is sent in one turn is one write, at its end; what is much is written at once."""
+        self.make_ready()
+        writes: list[int] = []
+        self.patch(self.transport, "write", lambda data: writes.append(len(data)))
+        frame = b"PUB a 100\r\n%b\r\n" % bytes(100)
+        for _ in range(10):
+            self.connection.out.publish(frame, 100)
+        self.assertEqual(writes, [])
+        self.clock.advance(0)
+        self.assertEqual(writes, [10 * len(frame)])
+        for _ in range(1000):
+            self.connection.out.publish(frame, 100)
+        self.assertEqual(len(writes), 2)
+        self.assertTrue(65536 <= writes[1] < 65536 + len(frame))
+        self.connection.close(ClientClosed(), "closed")
+        self.assertEqual(sum(writes), 1010 * len(frame))
 
     def test_limit(self) -> None:
         """Messages are refused at the limit, control frames are not; after sending there is room again."""
         frame = b"PUB a 4\r\nabcd\r\n"
         self.make_ready(limit=2 * len(frame))
-        self.connection.pauseProducing()
-        self.connection.publish(frame, 4)
-        self.connection.publish(frame, 4)
-        error = self.assertRaises(OutboundBufferFull, self.connection.publish, frame, 4)
+        self.transport.producer.pauseProducing()
+        self.connection.out.publish(frame, 4)
+        self.connection.out.publish(frame, 4)
+        error = self.assertRaises(OutboundBufferFull, self.connection.out.publish, frame, 4)
         self.assertEqual(error.limit, 2 * len(frame))
-        self.connection.send(b"SUB b 1\r\n")
-        self.connection.resumeProducing()
+        self.connection.out.send(b"SUB b 1\r\n")
+        self.transport.producer.resumeProducing()
         self.assertEqual(self.heard(), frame * 2 + b"SUB b 1\r\n")
-        self.connection.pauseProducing()
-        self.connection.publish(frame, 4)
+        self.transport.producer.pauseProducing()
+        self.connection.out.publish(frame, 4)
         self.assertEqual(self.buffer.size, len(frame))
 
 
@@ -505,8 +524,8 @@ class CloseTests(ConnectionTestCase):
     def test_close(self) -> None:
         """What waits is sent, then the socket is closed; open pings get the error."""
         self.make_ready()
-        self.connection.pauseProducing()
-        self.connection.publish(b"PUB a 0\r\n\r\n", 0)
+        self.transport.producer.pauseProducing()
+        self.connection.out.publish(b"PUB a 0\r\n\r\n", 0)
         ping = self.connection.ping()
         self.connection.close(ClientClosed(), "closed by its user")
         self.failureResultOf(ping, ClientClosed)

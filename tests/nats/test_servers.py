@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.nats.auth import Credentials
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.errors import BadServerUrl
-from natsconnector.nats.servers import Server, ServerPool, parse_server
+from natsconnector.nats.names import LiteralNameEndpoint
+from natsconnector.nats.servers import MOST_LEARNED, Server, ServerPool, parse_server
 
 
 class ParseServerTests(SynchronousTestCase):
@@ -59,6 +60,18 @@ class ParseServerTests(SynchronousTestCase):
             error = self.assertRaises(BadServerUrl, parse_server, url)
             self.assertNotIn("s3cret", str(error))
 
+    def test_percent_encoding_is_suggested(self) -> None:
+        """A password with a character that ends it too early: the error says what to do."""
+        for url in (
+            "nats://u:s3#cret@h",
+            "nats://u:s3/cret@h",
+            "nats://u:s3?cret@h",
+            "nats://u:s3",
+            "nats://s3#cret@h",
+        ):
+            self.assertIn("percent-encode it", str(self.assertRaises(BadServerUrl, parse_server, url)))
+        self.assertRaises(BadServerUrl, parse_server, "nats://u:p@h,nats://i")
+
     def test_no_secret_is_shown(self) -> None:
         """Neither the name nor the repr of a server holds credentials."""
         for url in ("nats://us3r:s3cret@h", "nats://t0ken@[::1]"):
@@ -74,6 +87,11 @@ class ParseServerTests(SynchronousTestCase):
             ("127.0.0.1", TCP4ClientEndpoint),
             ("::1", TCP6ClientEndpoint),
             ("localhost", HostnameEndpoint),
+            ("nats.svc.cluster.local.", HostnameEndpoint),
+            ("bücher.example", HostnameEndpoint),
+            ("func_nats", LiteralNameEndpoint),
+            ("a1--b", LiteralNameEndpoint),
+            ("x" * 64, LiteralNameEndpoint),
         ):
             self.assertIsInstance(Server(host, 1).endpoint(reactor, 1.0), kind)
 
@@ -118,20 +136,27 @@ class ServerPoolTests(SynchronousTestCase):
             self.assertEqual(pool.next().credentials, Credentials(user="u", password="p"))
 
     def test_learned_over_tls(self) -> None:
-        """S25: what is learned over TLS is reached by TLS only, and an address is known by the name we connected to."""
+        """S25: what is learned over TLS is reached by TLS only, and has to show the name we connected to."""
         for url, secure, tls, name in (
             ("tls://a.example", True, True, "a.example"),
             ("nats://a.example", True, True, "a.example"),
             ("tls://a.example", False, True, "a.example"),
             ("nats://a.example", False, False, "a.example"),
-            ("tls://10.0.0.1", True, True, None),
+            ("tls://10.0.0.1", True, True, "10.0.0.1"),
         ):
             pool = self.pool(url)
             pool.learn(["10.0.0.2:4222", "[::1]:4222", "b.example:4222"], pool.next(), secure=secure)
             learned = {server.host: server for server in (pool.next() for _ in range(len(pool)))}
-            for host in ("10.0.0.2", "::1"):
+            for host in ("10.0.0.2", "::1", "b.example"):
                 self.assertEqual((learned[host].tls, learned[host].tls_name), (tls, name), url)
-            self.assertEqual((learned["b.example"].tls, learned["b.example"].tls_name), (tls, None))
+
+    def test_bounded(self) -> None:
+        """A list of thousands of servers is no reason to try them all."""
+        pool = self.pool("a")
+        pool.learn([f"h{n}:1" for n in range(50_000)], pool.next())
+        self.assertEqual(len(pool), 1 + MOST_LEARNED)
+        pool.learn([f"h{n}:1" for n in range(50_000, 100_000)], pool.next())
+        self.assertLessEqual(len(pool), 2 + MOST_LEARNED)
 
     def test_name_is_handed_on(self) -> None:
         """A learned address hands on the name it is known by, not its address."""
@@ -167,7 +192,7 @@ class BackoffTests(SynchronousTestCase):
 
     def test_growth(self) -> None:
         """They double up to the cap, each between half and the whole of it, and begin anew after a reset."""
-        backoff = Backoff(Random(1), 0.1, 5.0)
+        backoff = Backoff(0.1, 5.0, Random(1))
         for _ in range(2):
             for ceiling_s in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0):
                 delay_s = backoff.next_s()
@@ -176,4 +201,4 @@ class BackoffTests(SynchronousTestCase):
 
     def test_jitter(self) -> None:
         """Two clients do not come back at the same moment."""
-        self.assertNotEqual(Backoff(Random(1), 1, 5).next_s(), Backoff(Random(2), 1, 5).next_s())
+        self.assertNotEqual(Backoff(1, 5, Random(1)).next_s(), Backoff(1, 5, Random(2)).next_s())

@@ -11,6 +11,7 @@ from natsconnector.nats.jetstream.errors import (
     JetStreamError,
     NoJetStream,
 )
+from natsconnector.nats.jetstream.fields import fields_of, flag, integer, integers, seconds, text, texts
 
 __all__ = [
     "ACK",
@@ -27,8 +28,15 @@ __all__ = [
     "PullConsumer",
     "StoredMessage",
     "check_name",
+    "fields_of",
+    "flag",
+    "integer",
+    "integers",
     "nak",
     "position",
+    "seconds",
     "term",
+    "text",
+    "texts",
     "version",
 ]

@@ -30,7 +30,12 @@ class Position(NamedTuple):
 
 
 def position(reply: str | None) -> Position | None:
-    """The position that a reply subject tells; None when it is no ack subject."""
+    """
+    The position that a reply subject tells; None when it is no ack subject.
+
+    There are two forms (ADR-15), ``$JS.ACK.<stream>.<consumer>.<five numbers>``, and, where a server's feature flag
+    ``js_ack_fc_v2`` is set, ``$JS.ACK.<domain or _>.<account hash>.<stream>.<consumer>.<five numbers>[.<random>]``.
+    """
     if reply is None or not reply.startswith(ACK_PREFIX):
         return None
     tokens = reply.split(".")
@@ -62,19 +67,23 @@ def nak(delay_s: float = 0.0) -> bytes:
     return b"-NAK " + json.dumps({"delay": round(delay_s * 1e9)}).encode()
 
 
-def term(reason: str, server_version: str | None) -> bytes:
+def term(reason: str, server_version: object) -> bytes:
     """
     What asks for no further delivery.
 
     The reason goes into the server's advisory. Servers before 2.10.4 ignore a ``+TERM`` that has one, and would
     deliver again.
+
+    :param server_version: as its INFO has it; what cannot be read counts as old.
     """
-    if not reason or version(server_version or "") < _TERM_REASON_SINCE:
+    if not reason or version(server_version) < _TERM_REASON_SINCE:
         return b"+TERM"
     return b"+TERM " + " ".join(reason.split()).encode("utf-8", "replace")[:512]
 
 
-def version(text: str) -> tuple[int, ...]:
-    """``2.10.4`` of ``2.10.4-beta.1`` as numbers, to be compared; zeros for what cannot be read."""
+def version(text: object) -> tuple[int, ...]:
+    """``2.10.4`` of ``2.10.4-beta.1`` as numbers, to be compared; zeros for what cannot be read. Never raises."""
+    if not isinstance(text, str):
+        return (0, 0, 0)
     match = re.match(r"v?(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?", text)
     return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)

@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import NoResponders
 from natsconnector.nats.jetstream.errors import NO_MESSAGE, InvalidAnswer, JetStreamError, NoJetStream, error_of
+from natsconnector.nats.jetstream.fields import fields_of, integer, text, texts
 from natsconnector.nats.wire.events import Msg
 from natsconnector.nats.wire.headers import Headers, HeadersLike, parse_block
+from natsconnector.nats.wire.subjects import check_inbox_prefix
 
 _NAME = re.compile(r"[^\s.*>/\\\x00]{1,255}")
 
@@ -47,21 +49,36 @@ class JetStream:
     :class:`InvalidAnswer`, and whatever :meth:`NatsClient.request` fails with.
 
     :param domain: the JetStream domain; None is the server's own.
+    :param prefix: instead of a domain: where the API of another account is imported, ``$JS.acme.API`` for example.
     :param timeout_s: for each request.
-    :raises ValueError: the domain is not a name.
+    :raises ValueError: the domain is not a name, the prefix is not a subject, or there are both.
     """
 
-    def __init__(self, client: NatsClient, *, domain: str | None = None, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        client: NatsClient,
+        *,
+        domain: str | None = None,
+        prefix: str | None = None,
+        timeout_s: float = 5.0,
+    ) -> None:
         self.client = client
-        self.prefix = "$JS.API." if domain is None else f"$JS.{check_name(domain)}.API."
+        self.prefix = "$JS.API."
+        if domain is not None and prefix is not None:
+            raise ValueError("JetStream has a domain or a prefix, not both")
+        if domain is not None:
+            self.prefix = f"$JS.{check_name(domain)}.API."
+        elif prefix is not None:
+            self.prefix = f"{check_inbox_prefix(prefix.removesuffix('.'))}."
         self._domain = domain
+        self._is_own = prefix is None
         self._timeout_s = timeout_s
 
     @property
     def server_version(self) -> str | None:
-        """The version of the server that does the work; None when that is one of another domain, or not known."""
+        """The version of the server that does the work; None when that may be another one, or is not known."""
         info = self.client.server_info
-        return info.get("version") if self._domain in (None, info.get("domain")) else None
+        return info.get("version") if self._is_own and self._domain in (None, info.get("domain")) else None
 
     def account(self) -> Deferred[dict[str, Any]]:
         """Limits and use of the account."""
@@ -70,10 +87,7 @@ class JetStream:
     def stream_names(self, subject: str) -> Deferred[list[str]]:
         """Names of the streams that listen on a subject, or on subjects that it overlaps."""
 
-        def names(fields: dict[str, Any]) -> list[str]:
-            return [name for name in fields.get("streams") or () if isinstance(name, str)]
-
-        return self._request("STREAM.NAMES", {"subject": subject}).addCallback(names)
+        return self._request("STREAM.NAMES", {"subject": subject}).addCallback(texts, "streams")
 
     def stream(self, name: str) -> Deferred[dict[str, Any]]:
         """Configuration and state of a stream."""
@@ -169,22 +183,26 @@ def _answer(msg: Msg) -> dict[str, Any]:
 
 def _pub_ack(msg: Msg) -> PubAck:
     fields = _answer(msg)
-    stream, sequence = fields.get("stream"), fields.get("seq")
-    if not isinstance(stream, str) or not isinstance(sequence, int):
-        raise InvalidAnswer("the answer is not that of a stream which has stored the message")
-    return PubAck(stream, sequence, fields.get("duplicate") is True)
+    try:
+        return PubAck(text(fields, "stream"), integer(fields, "seq"), fields.get("duplicate") is True)
+    except InvalidAnswer:
+        raise InvalidAnswer("the answer is not that of a stream which has stored the message") from None
 
 
 def _stored_message(fields: dict[str, Any]) -> StoredMessage:
+    stored = fields_of(fields, "message")
+    block = _decoded(stored, "hdrs")
+    return StoredMessage(
+        text(stored, "subject"),
+        integer(stored, "seq", least=1),
+        _decoded(stored, "data"),
+        parse_block(block).headers if block else Headers(),
+        text(stored, "time", ""),
+    )
+
+
+def _decoded(fields: dict[str, Any], name: str) -> bytes:
     try:
-        stored = fields["message"]
-        block = base64.b64decode(stored.get("hdrs") or "", validate=True)
-        return StoredMessage(
-            str(stored["subject"]),
-            int(stored["seq"]),
-            base64.b64decode(stored.get("data") or "", validate=True),
-            parse_block(block).headers if block else Headers(),
-            str(stored.get("time", "")),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InvalidAnswer("the answer of JetStream holds no message") from None
+        return base64.b64decode(text(fields, name, ""), validate=True)
+    except ValueError:
+        raise InvalidAnswer(f"an answer of JetStream has no base64 in {name}") from None

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
-from natsconnector.nats.errors import NatsError
+from natsconnector.nats.errors import NatsError, PermissionsViolation
 from natsconnector.nats.jetstream.acks import position
 from natsconnector.nats.jetstream.api import JetStream, check_name
 from natsconnector.nats.status import Status
@@ -25,7 +29,53 @@ _HEARTBEATS_PER_PULL = 6
 _MISSED_HEARTBEATS = 2
 _MOST_SILENCES = 2
 _RETRY_S = (0.1, 10.0)
-_LIMIT = re.compile(r"Exceeded MaxRequest(Batch|Expires) of (\S+)", re.IGNORECASE)
+
+
+class _Then(enum.Enum):
+    """What follows a status."""
+
+    WAIT = enum.auto()
+    NEXT = enum.auto()
+    SMALLER = enum.auto()
+    LATER = enum.auto()
+    LOST = enum.auto()
+
+
+# Status and text of it, as servers from 2.9 to 2.15 send them; the first row that fits counts.
+_STATUSES: tuple[tuple[int | None, re.Pattern[str], _Then], ...] = tuple(
+    (status, re.compile(text, re.IGNORECASE), then)
+    for status, text, then in (
+        (100, "", _Then.WAIT),
+        (408, "", _Then.NEXT),
+        (None, "batch completed", _Then.NEXT),
+        (None, r"exceeded maxrequest(batch|expires) of (\S+)", _Then.SMALLER),
+        (None, "leadership change|server shutdown|exceeded", _Then.LATER),
+        (404, "", _Then.LATER),
+        (None, "", _Then.LOST),
+    )
+)
+
+
+def _then(status: int | None, text: str) -> tuple[_Then, re.Match[str]]:
+    for of, pattern, then in _STATUSES:
+        if of in (None, status) and (found := pattern.search(text)) is not None:
+            return then, found
+    raise AssertionError("the last row of the table fits all")
+
+
+@dataclass(slots=True)
+class _Pull:
+    """
+    The pull that waits at the server.
+
+    :ivar number: the last token of its reply subject, where its statuses come.
+    :ivar remaining: how many messages it still asks for.
+    :ivar heard_s: when something came of it the last time.
+    """
+
+    number: int
+    remaining: int
+    heard_s: float
 
 
 class PullConsumer:
@@ -33,12 +83,14 @@ class PullConsumer:
     Messages of a durable pull consumer, never more at once than there is room for.
 
     At most one pull waits at the server, for as many messages as there is room; so all that comes has its place, and
-    each end of a pull that the server reports is that of this one. It is made anew when it has ended, when the
+    each end of a pull that the server reports is that of this one. The next pull follows when it has ended, when the
     connection is new, and when heartbeats stay away.
 
     :param room: how many messages may come now.
     :param deliver: called with each.
     :param lost: called once, with the reason, when the consumer is gone or unusable; nothing comes any more then.
+    :param expires_s: how long a pull may wait at the server.
+    :param random: for the jitter of retries; the operating system's otherwise.
     """
 
     _log = Logger()
@@ -54,6 +106,7 @@ class PullConsumer:
         deliver: Callable[[Msg], object],
         lost: Callable[[str], object],
         expires_s: float = _EXPIRES_S,
+        random: Random | None = None,
     ) -> None:
         self._clock = clock
         self._client: NatsClient = jetstream.client
@@ -67,41 +120,48 @@ class PullConsumer:
         self._inbox: Subscription | None = None
         self._inbox_subject = ""
         self._pulls = 0
-        self._waiting_for = 0
-        self._heard_at = 0.0
+        self._pull: _Pull | None = None
         self._silences = 0
-        self._failures = 0
+        self._backoff = Backoff(*_RETRY_S, random)
         self._told_reason = ""
         self._watch: IDelayedCall | None = None
         self._again: IDelayedCall | None = None
-        self._unwatch: Callable[[], None] = lambda: None
+        self._unwatch: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin to take messages; there has to be a connection only sooner or later."""
         self._inbox_subject = self._client.new_inbox()
         self._inbox = self._client.subscribe(f"{self._inbox_subject}.*", self._received)
-        self._unwatch = self._client.watch_status(self._status_changed)
+        self._unwatch = [
+            self._inbox.watch(self._inbox_changed),
+            self._client.watch_status(self._status_changed),
+            self._client.watch_refused_publishes(self._publish_refused),
+        ]
         self.pull()
 
     def stop(self) -> None:
         """Take no more; the server drops the pull that waits, since nobody listens for it."""
-        self._unwatch()
-        self._cancel_timers()
-        inbox, self._inbox = self._inbox, None
+        inbox = self._leave()
         if inbox is not None:
             inbox.unsubscribe()
 
     def drain(self) -> Deferred[None]:
         """Take no more, but deliver what is on its way; fires when that is done. Fails with ``FlushTimeout``."""
-        inbox = self._inbox
-        self._unwatch()
-        self._cancel_timers()
-        self._inbox = None
+        inbox = self._leave()
         return succeed(None) if inbox is None else inbox.drain()
+
+    def _leave(self) -> Subscription | None:
+        for unwatch in self._unwatch:
+            unwatch()
+        self._cancel_timers()
+        inbox, self._inbox = self._inbox, None
+        return inbox
 
     def pull(self) -> None:
         """Ask for as many messages as there is room for, unless a pull waits; to be called when there is more."""
-        if self._inbox is None or self._waiting_for or self._again is not None or not self._client.ready:
+        if self._inbox is None or self._pull is not None or self._again is not None or not self._client.ready:
+            return
+        if self._inbox.error is not None:  # nothing would get here; the subscription is tried again by itself
             return
         batch = self._room()
         if self._most_in_a_pull is not None:
@@ -112,55 +172,60 @@ class PullConsumer:
         request = {"batch": batch, "expires": heartbeat_ns * _HEARTBEATS_PER_PULL, "idle_heartbeat": heartbeat_ns}
         self._pulls += 1
         try:
-            self._client.publish(
-                self._subject, json.dumps(request).encode(), reply=f"{self._inbox_subject}.{self._pulls}"
-            )
+            self._client.publish(self._subject, json.dumps(request).encode(), reply=self._status_subject(self._pulls))
         except NatsError as e:
             self._try_later(f"cannot ask for messages: {e}")
             return
-        self._waiting_for = batch
-        self._heard()
+        self._pull = _Pull(self._pulls, batch, self._clock.seconds())
         if self._watch is None:
             self._watch_heartbeats()
 
+    def _status_subject(self, number: int) -> str:
+        return f"{self._inbox_subject}.{number}"
+
     def _received(self, msg: Msg) -> None:
+        pull = self._pull
         if position(msg.reply) is None:
-            # A status comes to the subject of its own pull: one that was given up does not end the one that waits.
-            # Only there: a publisher can give its message the header block of a status, too.
-            if msg.status is not None and msg.subject == f"{self._inbox_subject}.{self._pulls}":
-                self._heard()
-                self._told(msg)
+            # A status comes to the subject of its own pull: the late end of one that was given up is nobody's. Only
+            # there: a publisher can give a message the header block of a status, too.
+            if pull is not None and msg.status is not None and msg.subject == self._status_subject(pull.number):
+                self._status(pull, msg)
             return
-        self._heard()
         self._all_is_well()
-        self._waiting_for = max(0, self._waiting_for - 1)
+        if pull is not None:
+            pull.heard_s = self._clock.seconds()
+            pull.remaining -= 1
+            if not pull.remaining:
+                self._pull = None
         self._deliver(msg)
         self.pull()
 
-    def _told(self, msg: Msg) -> None:
-        """A status: a heartbeat, or the end of the pull."""
-        text = (msg.description or "").lower()
-        if msg.status == 100:
+    def _status(self, pull: _Pull, msg: Msg) -> None:
+        """A heartbeat, or the end of the pull."""
+        text = msg.description or ""
+        then, found = _then(msg.status, text)
+        if then is _Then.WAIT:
+            pull.heard_s = self._clock.seconds()
             self._all_is_well()
             return
-        self._waiting_for = 0
+        self._pull = None
         if self._inbox is None:  # what is on its way is still delivered, but nothing is asked for any more
             return
-        if msg.status == 408 or "batch completed" in text:
+        if then is _Then.NEXT:
             self._all_is_well()
             self.pull()
-        elif (limit := _LIMIT.search(text)) is not None:
-            self._keep_to(limit[1], limit[2])
-        elif "leadership change" in text or "server shutdown" in text or "exceeded" in text or msg.status == 404:
-            self._try_later(f"{msg.status} {msg.description}")
-        elif msg.status == 503:
-            self._end("nobody answers its pulls: it is gone, or JetStream is")
+        elif then is _Then.SMALLER:
+            self._keep_to(found[1].lower(), found[2])
+        elif then is _Then.LATER:
+            self._try_later(f"{msg.status} {text}")
         else:
-            self._end(f"{msg.status} {msg.description}")
+            self._end(
+                "nobody answers its pulls: it is gone, or JetStream is" if msg.status == 503 else f"{msg.status} {text}"
+            )
 
     def _keep_to(self, what: str, limit: str) -> None:
         """The consumer allows smaller pulls only."""
-        if what == "batch" and limit.isdigit() and int(limit) > 0:
+        if what == "batch" and limit.isdigit() and len(limit) < 10 and int(limit) > 0:
             self._most_in_a_pull = int(limit)
             self.pull()
         elif what == "expires" and self._expires_s > 1.0:
@@ -171,44 +236,54 @@ class PullConsumer:
 
     def _status_changed(self, old: Status, new: Status, reason: str) -> None:
         # The pull has died with its connection; what it had asked for never comes.
-        self._waiting_for = 0
+        self._pull = None
         self._cancel_timers()
         if new is Status.CONNECTED:
             self._all_is_well()
             self.pull()
 
-    def _heard(self) -> None:
-        self._heard_at = self._clock.seconds()
+    def _inbox_changed(self, inbox: Subscription) -> None:
+        if inbox.error is not None:
+            self._pull = None
+        elif inbox.confirmed:
+            self.pull()
+
+    def _publish_refused(self, error: PermissionsViolation) -> None:
+        if error.subject == self._subject and self._pull is not None:
+            self._pull = None
+            self._try_later(str(error))
 
     def _all_is_well(self) -> None:
-        self._failures = self._silences = 0
+        self._backoff.reset()
+        self._silences = 0
         self._told_reason = ""
 
     def _watch_heartbeats(self) -> None:
-        """Look from time to time whether the server still knows of our pull."""
+        """While a pull waits: see to it that the server still knows of it."""
+        self._watch = None
+        pull = self._pull
+        if pull is None:
+            return
         allowed_s = self._expires_s / _HEARTBEATS_PER_PULL * _MISSED_HEARTBEATS
-        silent_s = self._clock.seconds() - self._heard_at
-        if self._waiting_for and silent_s >= allowed_s:
-            self._waiting_for = 0
-            self._silences += 1
-            if self._silences > _MOST_SILENCES:
-                self._watch = None
-                self._end("it sends neither messages nor heartbeats")
-                return
-            self._log.warn(
-                "no heartbeat of consumer {name} for {silent_s:.1f} s, asking again", name=self._name, silent_s=silent_s
-            )
-            self.pull()
-            silent_s = 0.0
-        self._watch = self._clock.callLater(max(allowed_s - silent_s, allowed_s / 4), self._watch_heartbeats)
+        silent_s = self._clock.seconds() - pull.heard_s
+        if silent_s < allowed_s:
+            self._watch = self._clock.callLater(allowed_s - silent_s, self._watch_heartbeats)
+            return
+        self._pull = None
+        self._silences += 1
+        if self._silences > _MOST_SILENCES:
+            self._end("it sends neither messages nor heartbeats")
+            return
+        self._log.warn(
+            "no heartbeat of consumer {name} for {silent_s:.1f} s, asking again", name=self._name, silent_s=silent_s
+        )
+        self.pull()
 
     def _try_later(self, reason: str) -> None:
         """Pull again after a pause that grows while nothing comes."""
         if self._again is not None:
             return
-        delay_s = min(_RETRY_S[0] * 2.0**self._failures, _RETRY_S[1])
-        if delay_s < _RETRY_S[1]:
-            self._failures += 1
+        delay_s = self._backoff.next_s()
         if reason != self._told_reason:
             self._told_reason = reason
             self._log.warn(

@@ -47,6 +47,8 @@ def error_of(fields: dict[str, Any]) -> JetStreamError | None:
 
     def number(name: str) -> int:
         value = error.get(name)
-        return value if isinstance(value, int) else 0
+        return value if type(value) is int and 0 <= value < 1 << 31 else 0
 
-    return JetStreamError(number("code"), number("err_code"), str(error.get("description") or "unknown error"))
+    description = error.get("description")
+    text = description[:1000] if isinstance(description, str) and description else "unknown error"
+    return JetStreamError(number("code"), number("err_code"), text)

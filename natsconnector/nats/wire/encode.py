@@ -10,7 +10,13 @@ import json
 from typing import Any
 
 from natsconnector.nats.errors import BadSubject
-from natsconnector.nats.wire.subjects import MAX_ARGUMENT_BYTES, encode_pattern, encode_queue, encode_subject
+from natsconnector.nats.wire.subjects import (
+    KNOWN_SUBJECTS,
+    MAX_ARGUMENT_BYTES,
+    encode_pattern,
+    encode_queue,
+    encode_subject,
+)
 
 PING = b"PING\r\n"
 PONG = b"PONG\r\n"
@@ -22,7 +28,17 @@ def connect(fields: dict[str, Any]) -> bytes:
 
 
 def publish(subject: str, payload: bytes = b"", reply: str | None = None, header_block: bytes = b"") -> bytes:
-    """``PUB``, or ``HPUB`` with a header block. Raises ``BadSubject``; ``TypeError`` for a payload not bytes."""
+    """
+    ``PUB``, or ``HPUB`` with a header block.
+
+    :raises BadSubject: subject or reply must not be put on the wire.
+    :raises TypeError: the payload is not bytes.
+    """
+    if reply is None and not header_block and type(payload) is bytes:
+        # The usual message: its subject was encoded, checked and found short before.
+        known = KNOWN_SUBJECTS.get(subject)
+        if known is not None:
+            return b"PUB %b %d\r\n%b\r\n" % (known, len(payload), payload)
     if not isinstance(payload, bytes):
         raise TypeError(f"a payload is bytes, not {type(payload).__name__}")
     target = encode_subject(subject)
@@ -40,7 +56,11 @@ def publish(subject: str, payload: bytes = b"", reply: str | None = None, header
 
 
 def subscribe(subject: str, queue: str | None, sid: int) -> bytes:
-    """``SUB``. Raises ``BadSubject``."""
+    """
+    ``SUB``.
+
+    :raises BadSubject: subject or queue group must not be put on the wire.
+    """
     arguments = encode_pattern(subject)
     if queue is not None:
         arguments = b"%b %b" % (arguments, encode_queue(queue))

@@ -16,11 +16,13 @@ class Info:
 
 
 class Msg:
-    """``MSG`` or ``HMSG``: one message.
+    """
+    ``MSG`` or ``HMSG``: one message.
 
     ``subject`` and ``reply`` are text; bytes that are no UTF-8 are surrogates (``surrogateescape``), so that a reply
     to a strange subject still gets there. Headers are read when first asked for. A malformed header block is said
-    by ``header_error``, a sentence; then there are no headers and no status.
+    by ``header_error``, a sentence; then there are no headers and no status. A single line in it that is no header is
+    left out, and ``headers.skipped`` says why.
     """
 
     __slots__ = ("_parsed", "header_block", "payload", "reply", "sid", "subject")

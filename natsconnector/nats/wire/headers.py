@@ -14,17 +14,30 @@ _NAME = re.compile(r"[!-9;-~]+")
 _NAME_BYTES = re.compile(rb"[!-9;-~]+")
 _LINE_BREAK = re.compile(r"[\r\n]")
 
+#: So many header lines a message may have. A server allows a payload full of them, which would take seconds to read.
+MOST_LINES = 512
+
 
 class Headers:
-    """Headers of one message: ordered, a name may come several times, case is kept and matters.
+    """
+    Headers of one message: ordered, a name may come several times, case is kept and matters.
 
     Built from pairs or from a mapping of name to value or list of values. Iteration gives ``(name, value)`` pairs
     in order. Bytes that are no UTF-8 are surrogates in the values (``surrogateescape``) and come back as they were.
+
+    :param skipped: see :attr:`skipped`.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_pairs", "skipped")
 
-    def __init__(self, headers: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]] | None = None,
+        skipped: tuple[str, ...] = (),
+    ) -> None:
+        #: Lines of a received block that are no headers and were left out: why, for each, such as "line 3 has a bad
+        #: name".
+        self.skipped = skipped
         pairs: list[tuple[str, str]] = []
         if isinstance(headers, Mapping):
             for name, value in headers.items():
@@ -69,10 +82,13 @@ HeadersLike = Headers | Mapping[str, str | Sequence[str]] | Iterable[tuple[str, 
 
 
 def encode_block(headers: HeadersLike) -> bytes:
-    """The header block of these headers, including its blank line; no bytes for no headers.
+    """
+    The header block of these headers, including its blank line; no bytes for no headers.
 
-    Raises ``BadHeader`` for a name that is empty or not printable ASCII without colon, and for a value with a line
-    break, which would let a value invent further headers. Spaces and tabs around a value are dropped.
+    Spaces and tabs around a value are dropped.
+
+    :raises BadHeader: a name is empty or not printable ASCII without colon, or a value has a line break, which would
+        let it invent further headers.
     """
     lines = []
     for name, value in headers if isinstance(headers, Headers) else Headers(headers):
@@ -103,7 +119,12 @@ NO_BLOCK = ParsedBlock(Headers())
 
 
 def parse_block(block: bytes) -> ParsedBlock:
-    """Read a header block. Any publisher can send any bytes here, so a fault is a value, not an exception."""
+    """
+    Read a header block. Any publisher can send any bytes here, so a fault is a value, not an exception.
+
+    A block without its frame, the first line and the blank one at the end, is an error as a whole. A line in it that is
+    no header costs only itself (ADR-4 has no word on it; what others put there must not cost the message).
+    """
     if not block:
         return NO_BLOCK
     try:
@@ -113,29 +134,35 @@ def parse_block(block: bytes) -> ParsedBlock:
 
 
 def _parse(block: bytes) -> ParsedBlock:
+    # Counted before anything is made of them. The first and the blank line are none of the headers.
+    if block.count(b"\n") > MOST_LINES + 2:
+        raise ValueError(f"more than {MOST_LINES} lines")
     first, *lines = block.split(b"\r\n")
     if first[:8] != _VERSION or first[8:9] not in (b"", b" ", b"\t"):
         raise ValueError("the first line is not NATS/1.0")
-    if lines[-2:] != [b"", b""]:
+    if lines[-2:] != [b"", b""] or b"" in lines[:-2]:
         raise ValueError("the blank line at the end is missing")
     if b"\r" in first or b"\n" in first:
         raise ValueError("a stray line break in the first line")
-    pairs = []
+    pairs: list[tuple[str, str]] = []
+    skipped: list[str] = []
     for number, line in enumerate(lines[:-2], start=2):
         name, colon, value = line.partition(b":")
         if not colon:
-            raise ValueError(f"line {number} has no colon")
-        if not _NAME_BYTES.fullmatch(name):
-            raise ValueError(f"line {number} has a bad name")
-        if b"\r" in value or b"\n" in value:
-            raise ValueError(f"a stray line break in line {number}")
-        pairs.append((name.decode("ascii"), _text(value)))
+            skipped.append(f"line {number} has no colon")
+        elif not _NAME_BYTES.fullmatch(name):
+            skipped.append(f"line {number} has a bad name")
+        elif b"\r" in value or b"\n" in value:
+            skipped.append(f"line {number} has a stray line break")
+        else:
+            pairs.append((name.decode("ascii"), _text(value)))
+    headers = Headers(pairs, tuple(skipped))
     code, _, description = first[8:].strip(b" \t").replace(b"\t", b" ").partition(b" ")
     if not code:
-        return ParsedBlock(Headers(pairs))
+        return ParsedBlock(headers)
     if len(code) != 3 or not code.isdigit():
         raise ValueError("the status is not a number of three digits")
-    return ParsedBlock(Headers(pairs), int(code), _text(description) or None)
+    return ParsedBlock(headers, int(code), _text(description) or None)
 
 
 def _text(value: bytes) -> str:

@@ -13,15 +13,22 @@ from natsconnector.nats.errors import ProtocolViolation
 from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ok, Ping, Pong
 
 _MAX_DIGITS = 10
+# What comes again and again is looked up instead of checked and converted; only what has passed all checks gets there.
+_MOST_KNOWN = 1024
+_MOST_KNOWN_BYTES = 128
+_KNOWN_NUMBERS = {b"%d" % number: number for number in range(10_000)}
 _PING, _PONG, _OK = Ping(), Pong(), Ok()
 
 
 class Parser:
-    """Parses the server's side of one connection; a new connection needs a new parser.
+    """
+    Parses the server's side of one connection; a new connection needs a new parser.
 
-    Sizes in bytes. ``max_control_line`` bounds every line but INFO, which ``max_info`` bounds: the server's own
-    limit of 4096 is one for arguments that clients send, what it sends may be longer. ``max_payload`` bounds headers
-    and payload of one message; 64 MiB is the most a server can be configured for.
+    :param max_control_line: of every line but INFO, in bytes. The server's own limit of 4096 is one for arguments that
+        clients send; what the server sends may be longer.
+    :param max_info: of an INFO line, in bytes.
+    :param max_payload: of headers and payload of one message, in bytes; 64 MiB is the most a server can be configured
+        for.
     """
 
     def __init__(self, max_control_line: int = 65536, max_info: int = 1 << 20, max_payload: int = 64 << 20) -> None:
@@ -31,6 +38,10 @@ class Parser:
         self._chunks: list[bytes] = []  # the begun frame, from its first byte
         self._length = 0  # of all chunks together
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
+        self._known_subjects: dict[bytes, str] = {}
+        # They are within the usual limits, but not within any.
+        usual = max_payload >= len(_KNOWN_NUMBERS) and max_control_line >= 2 * _MOST_KNOWN_BYTES
+        self._known_numbers = _KNOWN_NUMBERS if usual else {}
         #: The framing error after which nothing is parsed any more; None while there was none.
         self.violation: ProtocolViolation | None = None
 
@@ -40,7 +51,8 @@ class Parser:
         return bool(self._chunks)
 
     def receive_data(self, data: bytes) -> list[Event]:
-        """The events completed by this piece of input.
+        """
+        The events completed by this piece of input.
 
         A framing error is told by ``violation``; the events are then those before it, and none come after it.
         """
@@ -75,15 +87,28 @@ class Parser:
         """Append the events of all complete frames; return where the first incomplete one begins."""
         emit = events.append
         find = data.find
+        subjects, numbers = self._known_subjects, self._known_numbers
         size = len(data)
         pos = 0
         while (eol := find(b"\n", pos)) >= 0:
             line = data[pos : eol - 1] if eol > pos and data[eol - 1] == 13 else data[pos:eol]
+            args = line.split(b" ")
+            # The usual message. What is not known, or not quite as usual, is looked at in full below.
+            if len(args) == 4 and args[0] == b"MSG":
+                known = subjects.get(args[1])
+                known_sid = numbers.get(args[2])
+                known_size = numbers.get(args[3])
+                if known is not None and known_sid is not None and known_size is not None:
+                    start = eol + 1
+                    end = start + known_size
+                    if end + 2 <= size and data[end] == 13 and data[end + 1] == 10:
+                        emit(Msg(known, known_sid, None, data[start:end]))
+                        pos = end + 2
+                        continue
             if len(line) > self._max_control_line:
                 self._check_length(line[:5], len(line))
             # Only space and tab separate: bytes.split() without argument would also split at a vertical tab, which
             # a publisher may put into a subject.
-            args = line.split(b" ")
             if b"" in args or b"\t" in line:
                 args = _split(line)
             verb = args[0]
@@ -127,9 +152,14 @@ class Parser:
             if data[end : end + 2] != b"\r\n":
                 raise ProtocolViolation(f"no line end after the payload of {_shown(line)}")
             body = start + header_size
+            text = subject.decode("utf-8", "surrogateescape")
+            if len(subject) <= _MOST_KNOWN_BYTES:
+                if len(subjects) >= _MOST_KNOWN:
+                    subjects.clear()
+                subjects[subject] = text
             emit(
                 Msg(
-                    subject.decode("utf-8", "surrogateescape"),
+                    text,
                     int(sid),
                     reply.decode("utf-8", "surrogateescape") if reply else None,
                     data[body:end],

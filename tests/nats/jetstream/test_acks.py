@@ -60,7 +60,8 @@ class VerbTests(SynchronousTestCase):
         """A reason only for servers that know it: the others would ignore the whole and deliver again."""
         for known in ("2.10.4", "2.15.1", "3.0.0", "2.11.0-dev", "v2.10.10"):
             self.assertEqual(term("because\r\n bad", known), b"+TERM because bad", known)
-        for unknown in ("2.10.3", "2.9.25", "2.9", "", "no version", None):
+        others: tuple[object, ...] = ("2.10.3", "2.9.25", "2.9", "", "no version", None, 5, [], {}, 2.15)
+        for unknown in others:
             self.assertEqual(term("because bad", unknown), b"+TERM", unknown)
 
     def test_odd_reasons(self) -> None:

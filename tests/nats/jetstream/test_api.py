@@ -59,6 +59,16 @@ class RequestTests(ApiCase):
         JetStream(self.server.client, domain="hub").stream("S").addErrback(lambda _: None)
         self.assertEqual(self.server.heard()[0].subject, "$JS.hub.API.STREAM.INFO.S")
 
+    def test_prefix(self) -> None:
+        """The API of another account is below any subject; a domain beside it would be another place."""
+        for prefix in ("$JS.acme.API", "$JS.acme.API.", "acme.js"):
+            JetStream(self.server.client, prefix=prefix).stream("S").addErrback(lambda _: None)
+            self.assertEqual(self.server.heard()[0].subject, f"{prefix.removesuffix('.')}.STREAM.INFO.S")
+        self.assertRaises(ValueError, JetStream, self.server.client, prefix="a", domain="hub")
+        for bad in ("", ".", "a.>", "a.*", "a b", "a..b", "x" * 5000):
+            self.assertRaises(ValueError, JetStream, self.server.client, prefix=bad)
+        self.assertIsNone(JetStream(self.server.client, prefix="$JS.acme.API").server_version)
+
     def test_names(self) -> None:
         """A name that would make another subject is refused before anything is sent."""
         for name in ("", "a.b", "a b", "a*", ">", "a/b", "a\\b", "a\tb", "a\r\nb", "a\0b", "x" * 256):
@@ -97,6 +107,17 @@ class RequestTests(ApiCase):
         """What is no answer of the API is told as such."""
         for answer in (b"", b"x", b"[]", b"[" * 100_000):
             self.failureResultOf(self.answered(self.js.stream("S"), answer), InvalidAnswer)
+
+    def test_wrong_types(self) -> None:
+        """JSON of another form is no answer either, whatever is wrong with it."""
+        values: tuple[object, ...] = (5, "A", {}, [5], [None], ["A", {}], True, 1.5)
+        for wrong in values:
+            self.failureResultOf(self.answered(self.js.stream_names("x"), {"streams": wrong}), InvalidAnswer)
+        for error in ({"code": "x", "err_code": 1e9, "description": 5}, {"err_code": True, "code": -1}):
+            found: Any = self.failureResultOf(
+                self.answered(self.js.stream("S"), {"error": error}), JetStreamError
+            ).value
+            self.assertEqual((found.code, found.err_code, found.description), (0, 0, "unknown error"))
 
     def test_null_list(self) -> None:
         """The server says null when there is no stream."""
@@ -189,7 +210,13 @@ class StoredMessageTests(ApiCase):
     def test_no_message_in_it(self) -> None:
         """An answer without what was asked for."""
         for answer in ({}, {"message": None}, {"message": {"subject": "a"}}, {"message": {"seq": "x", "subject": "a"}},
-                       {"message": {"seq": 1, "subject": "a", "data": "?"}}):  # fmt: skip
+                       {"message": {"seq": 1, "subject": "a", "data": "?"}},
+                       {"message": {"seq": 1, "subject": "a", "hdrs": "\u20ac"}},
+                       {"message": {"seq": 1, "subject": "a", "data": 5}}, {"message": {"seq": 0, "subject": "a"}},
+                       {"message": {"seq": True, "subject": "a"}}, {"message": {"seq": 1, "subject": ["a"]}},
+                       {"message": {"seq": 1.0, "subject": "a"}}, {"message": {"seq": 1, "subject": "a", "time": 5}},
+                       {"message": {"seq": 1 << 64, "subject": "a"}}, {"message": 5}, {"message": [1]},
+                       b'{"message": {"seq": 1e999, "subject": "a"}}'):  # fmt: skip
             self.failureResultOf(self.answered(self.js.message("S", 1), answer), InvalidAnswer)
 
     def test_all_messages(self) -> None:

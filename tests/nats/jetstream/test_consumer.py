@@ -157,9 +157,9 @@ class StatusTests(PullCase):
         pull = self.start()
         for delay_s in (0.1, 0.2, 0.4, 0.8):
             self.say(pull, "409 Exceeded MaxWaiting")
-            self.clock.advance(delay_s * 0.99)
+            self.clock.advance(delay_s * 0.49)
             self.assertEqual(self.pulls(), [])
-            self.clock.advance(delay_s * 0.02)
+            self.clock.advance(delay_s * 0.52)
             pull = self.pull()
         self.assertEqual(self.warnings, ["409 Exceeded MaxWaiting"])
 
@@ -248,10 +248,58 @@ class StatusTests(PullCase):
         self.say(old, "409 Consumer Deleted")
         self.assertEqual((self.pulls(), self.lost), ([], []))
 
+    def test_late_message_of_an_old_pull(self) -> None:
+        """A message that comes when no pull waits is none of those that the next pull asks for."""
+        pull = self.start()
+        self.say(pull, "409 Leadership Change")
+        self.server.deliver(1, to=str(pull.reply))
+        self.settle()
+        self.clock.advance(0.1)
+        pull = self.pull()
+        self.assertEqual(pull.fields["batch"], 3)
+        for sequence in (2, 3, 4):
+            self.server.deliver(sequence, to=str(pull.reply))
+        self.settle()
+        self.assertEqual(self.pull().fields["batch"], 1)
+
     def test_status_for_a_stranger(self) -> None:
         """A status that comes as a message of another subject says nothing about our pull."""
         pull = self.start()
         self.server.say("elsewhere", b"", to=str(pull.reply), block=b"NATS/1.0 409 Consumer Deleted\r\n\r\n")
+        self.assertEqual(self.lost, [])
+
+
+class RefusedTests(PullCase):
+    """Rights that are missing."""
+
+    def test_pull(self) -> None:
+        """A pull that may not be published is tried again, with growing pauses, and told once."""
+        pull = self.start()
+        for delay_s in (0.1, 0.2, 0.4):
+            self.server.peer.say(f"-ERR 'Permissions Violation for Publish to \"{pull.subject}\"'\r\n".encode())
+            self.clock.advance(delay_s * 0.49)
+            self.assertEqual(self.pulls(), [])
+            self.clock.advance(delay_s * 0.52)
+            pull = self.pull()
+        self.assertEqual(len(self.warnings), 1)
+        self.assertIn("MSG.NEXT", self.warnings[0])
+        self.assertEqual(self.lost, [])
+
+    def test_other_publishes(self) -> None:
+        """What else may not be published is no concern of the pull."""
+        self.start()
+        self.server.peer.say(b"-ERR 'Permissions Violation for Publish to \"elsewhere\"'\r\n")
+        self.clock.advance(9)
+        self.assertEqual((self.pulls(), self.warnings), ([], []))
+
+    def test_inbox(self) -> None:
+        """While its inbox is refused there is no pull; the next one comes as soon as the inbox is there."""
+        subject = str(self.start().reply).rpartition(".")[0] + ".*"
+        self.server.peer.say(f'-ERR \'Permissions Violation for Subscription to "{subject}" (sid "1")\'\r\n'.encode())
+        self.consumer.pull()
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(0.5)
+        self.assertEqual(self.pull().fields["batch"], 3)
         self.assertEqual(self.lost, [])
 
 
@@ -275,6 +323,17 @@ class HeartbeatTests(PullCase):
         pull = self.pull()
         self.server.deliver(1, to=str(pull.reply))
         self.assertEqual((len(self.delivered), self.lost), (1, []))
+
+    def test_silence_after_a_heartbeat(self) -> None:
+        """Silence counts from the last sign of life, to the moment."""
+        pull = self.start()
+        self.clock.advance(4)
+        self.say(pull, "100 Idle Heartbeat")
+        self.clock.advance(9.9)
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(0.2)
+        self.pull()
+        self.assertEqual(len(self.warnings), 1)
 
     def test_long_silence(self) -> None:
         """Nobody there, as with a consumer that is missing on an old server: it ends, to be looked at."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats.errors import BadHeader
-from natsconnector.nats.wire.headers import Headers, encode_block, parse_block
+from natsconnector.nats.wire.headers import MOST_LINES, Headers, encode_block, parse_block
 from tests.nats import profile  # noqa: F401
 
 
@@ -116,12 +118,6 @@ class ParseBlockTests(SynchronousTestCase):
             b"NATS/1.0 5033\r\n\r\n",
             b"NATS/1.0 \xb2\xb2\xb2\r\n\r\n",
             b"NATS/1.0 503\nA: 1\r\n\r\n",
-            b"NATS/1.0\r\nno colon\r\n\r\n",
-            b"NATS/1.0\r\n: no name\r\n\r\n",
-            b"NATS/1.0\r\nA : 1\r\n\r\n",
-            b"NATS/1.0\r\n A: 1\r\n\r\n",
-            b"NATS/1.0\r\nA: 1\n2\r\n\r\n",
-            b"NATS/1.0\r\nA: 1\r2\r\n\r\n",
             b"NATS/1.0\r\n\r\nA: 1\r\n\r\n",
             b"NATS/1.0\r\nA: 1\r\n\r\nrest",
             b"\r\n\r\n",
@@ -130,6 +126,39 @@ class ParseBlockTests(SynchronousTestCase):
             assert parsed.error is not None, block
             self.assertTrue(parsed.error.startswith("malformed message headers: "), block)
             self.assertEqual((len(parsed.headers), parsed.status, parsed.description), (0, None, None), block)
+
+    def test_bad_line(self) -> None:
+        """A line that is no header costs only itself, and it is said why."""
+        for line, says in (
+            (b"no colon", "no colon"),
+            (b": no name", "bad name"),
+            (b"A : 1", "bad name"),
+            (b" A: 1", "bad name"),
+            (b"\xc3\xa4: 1", "bad name"),
+            (b"A: 1\n2", "stray line break"),
+            (b"A: 1\r2", "stray line break"),
+        ):
+            parsed = parse_block(b"NATS/1.0 100 Idle\r\nB: 1\r\n" + line + b"\r\nC: 2\r\n\r\n")
+            self.assertEqual((parsed.error, parsed.status), (None, 100), line)
+            self.assertEqual(list(parsed.headers), [("B", "1"), ("C", "2")], line)
+            (reason,) = parsed.headers.skipped
+            self.assertTrue(reason.startswith("line 3 has ") and says in reason, reason)
+        self.assertEqual(parse_block(b"NATS/1.0\r\nA: 1\r\n\r\n").headers.skipped, ())
+
+    def test_too_many_lines(self) -> None:
+        """So many headers and no more; whatever ends the lines, the block is not even split."""
+        self.assertEqual(len(parse_block(b"NATS/1.0\r\n" + b"A: 1\r\n" * MOST_LINES + b"\r\n").headers), MOST_LINES)
+        for line in (b"A: 1\r\n", b"A: 1\n", b"\r\n"):
+            parsed = parse_block(Unsplit(b"NATS/1.0\r\n" + line * (MOST_LINES + 1) + b"\r\n"))
+            self.assertEqual(parsed.error, "malformed message headers: more than 512 lines")
+
+
+class Unsplit(bytes):
+    """Bytes that are not to be taken apart."""
+
+    def split(self, *args: Any, **options: Any) -> NoReturn:
+        """Fail."""
+        raise AssertionError("the block was parsed")
 
 
 NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1)

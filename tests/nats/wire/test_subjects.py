@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats.errors import BadSubject
+from natsconnector.nats.wire import subjects
 from natsconnector.nats.wire.subjects import check_inbox_prefix, encode_pattern, encode_queue, encode_subject
 
 NEVER = ("", " ", "a b", "a\tb", "a\r\nPUB x 0", "a\n", "\x00", "a\x0bb", "\ud800")
@@ -26,6 +27,22 @@ class SubjectsTests(SynchronousTestCase):
         self.assertEqual(encode_subject("grüße.$JS"), "grüße.$JS".encode())
         self.assertEqual(encode_subject("a.\udcff"), b"a.\xff")
         self.assertEqual(encode_subject("a.*.>"), b"a.*.>")
+
+    def test_length(self) -> None:
+        """What no server takes is refused, counted in bytes, wherever it stands."""
+        for check in (encode_subject, encode_pattern, encode_queue, check_inbox_prefix):
+            check("ü" * 2048)
+            for text in ("a" * 4097, "ü" * 2049, "a" * 1_000_000):
+                self.assertRaises(BadSubject, check, text)
+
+    def test_what_is_kept(self) -> None:
+        """Publishers choose reply subjects: those that are kept for the next time are short and few."""
+        for number in range(3 * subjects._MOST_KNOWN):
+            encode_subject(f"reply.{number}")
+            self.assertLessEqual(len(subjects.KNOWN_SUBJECTS), subjects._MOST_KNOWN)
+        for length, kept in ((256, True), (257, False), (4000, False)):
+            encode_subject("x" * length)
+            self.assertEqual("x" * length in subjects.KNOWN_SUBJECTS, kept)
 
     def test_patterns(self) -> None:
         """Wildcards are whole tokens, and > is the last one."""
