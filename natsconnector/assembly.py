@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
 from natsconnector.config import logs
@@ -18,12 +19,12 @@ from natsconnector.dispatch.settlement import Settlement
 from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
 from natsconnector.journal.journal import Journal
 from natsconnector.messages.consumer import Wanted
-from natsconnector.messages.core import CoreSource
+from natsconnector.messages.core import CoreSource, shared_with_streams
 from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, ISource
-from natsconnector.nats import NatsClient
+from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
@@ -120,6 +121,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         catalogue=catalogue,
         given=settings.given,
         warnings=settings.warnings,
+        cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),
         shutdown_timeout_s=settings.shutdown_timeout_s,
     )
 
@@ -168,6 +170,22 @@ def make_sources(
             never = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
             catalogue.watch(lambda: topic_source.listen_on(catalogue.topics_besides(topics, never)))
     return [*sources]
+
+
+async def look_around(client: NatsClient, settings: Settings) -> list[str]:
+    """What may surprise beside the connector: streams that listen where its core subscriptions do."""
+    if settings.stream is not None:
+        return []
+    jetstream = JetStream(client, timeout_s=2.0)
+    found: list[str] = []
+    for subject in (*(settings.subjects or ()), *(settings.topics or ())):
+        try:
+            names = await jetstream.stream_names(subject)
+        except NatsError:  # without JetStream, or the right to ask, there is nothing to tell
+            return found
+        if names:
+            found.append(shared_with_streams(subject, names))
+    return found
 
 
 def wanted(settings: Settings) -> Wanted:

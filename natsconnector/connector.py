@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
 from twisted.logger import Logger
 
 from natsconnector import __version__
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.journal.journal import Journal
 from natsconnector.model.seams import IGateway, ISource
-from natsconnector.nats import ClientClosed, NatsClient, NatsError
+from natsconnector.nats import NatsClient, NatsError
 from natsconnector.planning.catalogue import Catalogue
 
 # For the answers of the last moment, beyond the shutdown time.
 _LAST_FLUSH_S = 2.0
+# A reconnect that takes longer is followed by another ready line.
+_MOMENT_S = 1.0
 
 
 class Connector(Service):
@@ -25,6 +27,7 @@ class Connector(Service):
     Takes messages from its sources, and has them dispatched, for as long as it runs.
 
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
+    :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
 
@@ -43,6 +46,7 @@ class Connector(Service):
         catalogue: Catalogue | None = None,
         given: Sequence[str] = (),
         warnings: Sequence[str] = (),
+        cautions: Callable[[], Deferred[Any]] = lambda: succeed(()),
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -56,7 +60,10 @@ class Connector(Service):
         self._given = given
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
-        self._starting: Deferred[None] | None = None
+        self._cautions = cautions
+        self._look_around: Deferred[Any] | None = None
+        self._not_ready_since: float | None = None
+        self._has_been_ready = False
         self._working_off: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -65,8 +72,7 @@ class Connector(Service):
         self._log.info(
             "natsconnector {version}, {given}", version=__version__, given=", ".join(self._given) or "defaults"
         )
-        for warning in self._warnings:
-            self._log.warn("{text}", text=warning)
+        self._warn(self._warnings)
         self._dispatcher.on_hold(self._hold)
         for source in self._sources:
             source.start(self._dispatcher.dispatch)
@@ -75,29 +81,52 @@ class Connector(Service):
             self._catalogue.start()
         else:
             self._log.debug("function annotations are ignored: set --gateway-credentials so that they can be read")
-        self._starting = Deferred.fromCoroutine(self._tell_when_ready())
-        self._starting.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
-        self._starting.addErrback(lambda f: self._log.failure("could not tell whether the connector is ready", f))
+        for source in self._sources:
+            source.watch(self._look_at_sources)
+        self._look_at_sources()
 
     def _hold(self, held: bool) -> None:
         for source in self._sources:
             source.hold(held)
 
-    async def _tell_when_ready(self) -> None:
-        for source in self._sources:
-            await source.when_ready()
+    @property
+    def not_ready(self) -> list[str]:
+        """Why messages cannot come in, by source."""
+        return [source.not_ready for source in self._sources if source.not_ready is not None]
+
+    def _look_at_sources(self) -> None:
+        """Say when messages can come in, again too when they could not for longer than a moment."""
+        now_s = self._clock.seconds()
+        if self.not_ready:
+            if self._not_ready_since is None:
+                self._not_ready_since = now_s
+            return
+        since, self._not_ready_since = self._not_ready_since, None
+        if self._has_been_ready and (since is None or now_s - since < _MOMENT_S):
+            return
         self._log.info(
             "natsconnector ready: NATS {server}, gateway {gateway}, {source}",
             server=self._client.server,
             gateway=self._gateway_name,
             source=", ".join(source.description for source in self._sources),
+            event="ready",
         )
+        if not self._has_been_ready:
+            self._has_been_ready = True
+            self._look_around = self._cautions()
+            self._look_around.addCallback(self._warn)
+            self._look_around.addErrback(lambda f: f.trap(CancelledError) and None)
+            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f))
+
+    def _warn(self, cautions: Iterable[str]) -> None:
+        for caution in cautions:
+            self._log.warn("{text}", text=caution, event="caution")
 
     def stopService(self) -> Deferred[None]:
         """Take no more, work off what there is within the shutdown time, answer the rest, close."""
         super().stopService()
-        if self._starting is not None:
-            self._starting.cancel()
+        if self._look_around is not None:
+            self._look_around.cancel()
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:

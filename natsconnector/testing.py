@@ -79,15 +79,22 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.description = "a fake source"
-        self.ready: Deferred[None] = succeed(None)
+        self.not_ready: str | None = None
+        self._watchers: list[Callable[[], object]] = []
         self.deliver: Callable[[IDelivery], None] | None = None
         self.held = False
 
     def start(self, deliver: Callable[[IDelivery], None]) -> None:
         self.deliver = deliver
 
-    def when_ready(self) -> Deferred[None]:
-        return self.ready
+    def watch(self, callback: Callable[[], object]) -> None:
+        self._watchers.append(callback)
+
+    def become(self, not_ready: str | None) -> None:
+        """Let messages be able to come in, or not."""
+        self.not_ready = not_ready
+        for callback in self._watchers:
+            callback()
 
     def hold(self, held: bool) -> None:
         self.held = held

@@ -89,12 +89,21 @@ class ConnectorTests(SynchronousTestCase):
 
     def test_ready(self) -> None:
         """It says that it is ready when its source is, not before; and what to beware of."""
-        self.source.ready = Deferred()
+        self.source.not_ready = "not bound"
         with capturedLogs() as logs:
             self.connector.startService()
-            self.assertEqual(self.ready_lines(logs), 0)
-            self.source.ready.callback(None)
-            self.assertEqual(self.ready_lines(logs), 1)
+            self.assertEqual((self.ready_lines(logs), self.connector.not_ready), (0, ["not bound"]))
+            self.source.become(None)
+            self.assertEqual((self.ready_lines(logs), self.connector.not_ready), (1, []))
+            self.source.become("away")
+            self.clock.advance(0.5)
+            self.source.become(None)
+            self.assertEqual(self.ready_lines(logs), 1, "a moment")
+            self.source.become("refused")
+            self.clock.advance(5)
+            self.source.become("refused still")
+            self.source.become(None)
+            self.assertEqual(self.ready_lines(logs), 2)
         self.assertIn("beware", [event.get("text") for event in logs if event["log_level"] is LogLevel.warn])
 
     def test_without_a_list_of_functions(self) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from natsconnector.assembly import wanted
+from natsconnector.assembly import look_around, wanted
 from natsconnector.commands.arguments import add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.config.settings import FLAGS, Settings
 from natsconnector.gateway import BasicAuth, GatewayFault, SystemClient
 from natsconnector.messages.consumer import cautions, check_dead_letters, look_at_stream, open_consumer
-from natsconnector.messages.core import shared_with_streams
 from natsconnector.messages.facts import NotUsable
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.subjects import overlaps
@@ -95,7 +94,8 @@ class _Check:
         if await self._try("NATS", self._nats):
             for subject in self._subjects():
                 await self._try(f"subject {subject}", partial(self._subscribe, subject))
-                await self._try(f"streams on {subject}", partial(self._shared_subject, subject))
+            for caution in await look_around(self._client, self._settings):
+                print(f"warn  {caution}")
             if self._settings.stream is not None:
                 if await self._try(f"stream {self._settings.stream}", self._stream):
                     await self._try(f"consumer {self._settings.consumer}", self._consumer)
@@ -142,9 +142,11 @@ class _Check:
             pass
 
         subscription = self._client.subscribe(subject, ignore, queue=f"natsconnector-check-{id(self)}")
-        await self._client.flush()
-        error = subscription.error
-        subscription.unsubscribe()
+        try:
+            await self._client.flush()
+            error = subscription.error
+        finally:
+            subscription.unsubscribe()
         if isinstance(error, PermissionsViolation):
             raise CannotTell(f"may not be subscribed to, unless the permission names the queue group: {error}")
         if error is not None:
@@ -169,16 +171,6 @@ class _Check:
     async def _dead_letters(self) -> str:
         streams = await check_dead_letters(self._jetstream(), self._settings.dead_letter or "")
         return f"go to stream {', '.join(stream.name for stream in streams)}" if streams else "go to a stream"
-
-    async def _shared_subject(self, subject: str) -> str:
-        """Whether a stream listens where messages of core NATS come: requesters would get its answer too."""
-        try:
-            names = await JetStream(self._client, timeout_s=2.0).stream_names(subject)
-        except NatsError:
-            return "no stream listens there, as far as can be told"
-        if names:
-            raise CannotTell(shared_with_streams(subject, names))
-        return "no stream listens there"
 
     def _jetstream(self) -> JetStream:
         return JetStream(self._client, domain=self._settings.js_domain)

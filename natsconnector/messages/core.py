@@ -10,9 +10,8 @@ from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
 from natsconnector.model.seams import IDelivery, ISource
-from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Subscription
-
-_ACK_PREFIX = "$JS.ACK."
+from natsconnector.nats import Msg, NatsClient, NatsError, Subscription
+from natsconnector.nats.jetstream import ACK_PREFIX
 
 
 def shared_with_streams(subject: str, names: Sequence[str]) -> str:
@@ -74,6 +73,7 @@ class CoreSource:
         self._subscriptions: dict[str, Subscription] = {}
         self._stopped = False
         self._has_told_of_acks = False
+        self._watchers: list[Callable[[], object]] = []
 
     @property
     def description(self) -> str:
@@ -90,13 +90,16 @@ class CoreSource:
             return
         for subject in subjects:
             if subject not in self._subscriptions:
-                self._subscriptions[subject] = self._client.subscribe(subject, self._received, queue=self._queue_group)
+                subscription = self._client.subscribe(subject, self._received, queue=self._queue_group)
+                subscription.watch(self._tell)
+                self._subscriptions[subject] = subscription
         for subject in self._subscriptions.keys() - set(subjects):
             drained = Deferred.fromCoroutine(self._drain([self._subscriptions.pop(subject)]))
             drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f))
+        self._tell()
 
     def _received(self, msg: Msg) -> None:
-        if msg.reply is not None and msg.reply.startswith(_ACK_PREFIX) and not self._has_told_of_acks:
+        if msg.reply is not None and msg.reply.startswith(ACK_PREFIX) and not self._has_told_of_acks:
             self._has_told_of_acks = True
             self._log.warn(
                 "messages on {subject} come from a push consumer, which sends each of them again until it is"
@@ -106,19 +109,21 @@ class CoreSource:
         if self._deliver is not None:
             self._deliver(CoreDelivery(self._client, msg))
 
-    def when_ready(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._ready())
+    @property
+    def not_ready(self) -> str | None:
+        for subject in self._subjects:
+            subscription = self._subscriptions.get(subject)
+            if subscription is None or not subscription.confirmed:
+                refusal = subscription.error if subscription is not None else None
+                return f"subject {subject}: {refusal or 'not subscribed yet'}"
+        return None
 
-    async def _ready(self) -> None:
-        while True:
-            await self._client.when_ready()
-            try:
-                # The server has read the subscriptions when it answers.
-                return await self._client.flush()
-            except ClientClosed:
-                raise
-            except NatsError:
-                continue
+    def watch(self, callback: Callable[[], object]) -> None:
+        self._watchers.append(callback)
+
+    def _tell(self, *_: object) -> None:
+        for callback in self._watchers:
+            callback()
 
     def hold(self, held: bool) -> None:
         pass  # what we do not read is lost: the backlog takes what it can

@@ -1,5 +1,4 @@
-"""What JetStream says of a stream and of a consumer, read with care: any client may answer such requests on a server
-without permissions. Pure."""
+"""What JetStream says of a stream and of a consumer. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from natsconnector.model.subjects import overlaps
+from natsconnector.nats.jetstream import fields_of, flag, integer, integers, seconds, text, texts
 
 
 class NotUsable(Exception):
@@ -58,35 +58,34 @@ def stream_facts(name: str, fields: Mapping[str, Any]) -> StreamFacts:
     """
     The facts of the answer to ``STREAM.INFO``.
 
-    :raises NotUsable: the answer is not that of a stream.
+    :raises InvalidAnswer: the answer is not that of a stream.
     """
-    config, state = _object(name, fields, "config"), _object(name, fields, "state")
-    transform = config.get("subject_transform")
-    destination = transform.get("dest") if isinstance(transform, dict) else None
-    max_age_s = number(config, "max_age") / 1e9
+    config, state = fields_of(fields, "config"), fields_of(fields, "state", {})
+    transform = text(fields_of(config, "subject_transform", {}), "dest", "")
+    max_age_s = seconds(config, "max_age", default_s=0.0)
     limits = [f"max_age of {max_age_s:g} s"] if max_age_s > 0 else []
-    if config.get("discard", "old") == "old":
+    if text(config, "discard", "old") == "old":
         limits += [
-            f"{limit} of {number(config, limit)}"
+            f"{limit} of {most}"
             for limit in ("max_msgs", "max_bytes", "max_msgs_per_subject")
-            if number(config, limit) > 0
+            if (most := integer(config, limit, -1, default=-1)) > 0
         ]
-    if config.get("allow_msg_ttl") is True:
+    if flag(config, "allow_msg_ttl"):
         limits.append("the messages' own Nats-TTL")
     return StreamFacts(
         name,
-        text(fields, "created"),
+        text(fields, "created", ""),
         tuple(texts(config, "subjects")),
-        _pattern_of(destination) if isinstance(destination, str) and destination else None,
+        _pattern_of(transform) if transform else None,
         bool(config.get("mirror") or config.get("sources")),
-        text(config, "retention") or "limits",
-        number(state, "messages"),
-        number(state, "first_seq"),
-        number(state, "consumer_count"),
+        text(config, "retention", "limits"),
+        integer(state, "messages", default=0),
+        integer(state, "first_seq", default=0),
+        integer(state, "consumer_count", default=0),
         max_age_s,
         tuple(limits),
-        number(config, "max_msgs_per_subject") == 1,
-        config.get("deny_delete") is True or config.get("sealed") is True,
+        integer(config, "max_msgs_per_subject", -1, default=-1) == 1,
+        flag(config, "deny_delete") or flag(config, "sealed"),
     )
 
 
@@ -116,27 +115,26 @@ def consumer_facts(name: str, fields: Mapping[str, Any]) -> ConsumerFacts:
     """
     The facts of the answer to ``CONSUMER.INFO`` or ``CONSUMER.CREATE``.
 
-    :raises NotUsable: the answer is not that of a consumer.
+    :raises InvalidAnswer: the answer is not that of a consumer.
     """
-    config = _object(name, fields, "config")
-    floor = fields.get("ack_floor")
-    # The server waits as the list says, if there is one.
-    waits = [wait for wait in _list(config, "backoff") if _is_number(wait) and wait > 0]
-    ack_wait_s = min(waits, default=number(config, "ack_wait") or 30_000_000_000) / 1e9
-    filters = texts(config, "filter_subjects") or [text(config, "filter_subject") or ">"]
+    config = fields_of(fields, "config")
+    ack_wait_s = seconds(config, "ack_wait", default_s=30.0) or 30.0
+    # The server waits as this list says, if there is one.
+    waits = [wait / 1e9 for wait in integers(config, "backoff") if wait > 0]
+    filters = texts(config, "filter_subjects") or [text(config, "filter_subject", "") or ">"]
     return ConsumerFacts(
         name,
         config,
         tuple(filters),
-        max(ack_wait_s, 0.001),
+        max(min(waits, default=ack_wait_s), 0.001),
         _limit(config, "max_deliver"),
         _limit(config, "max_ack_pending"),
-        number(config, "inactive_threshold") / 1e9,
-        fields.get("paused") is True,
-        number(floor, "stream_seq") if isinstance(floor, dict) else 0,
-        number(fields, "num_pending"),
-        number(fields, "num_ack_pending"),
-        number(fields, "num_redelivered"),
+        seconds(config, "inactive_threshold", default_s=0.0),
+        flag(fields, "paused"),
+        integer(fields_of(fields, "ack_floor", {}), "stream_seq", default=0),
+        integer(fields, "num_pending", default=0),
+        integer(fields, "num_ack_pending", default=0),
+        integer(fields, "num_redelivered", default=0),
     )
 
 
@@ -145,39 +143,6 @@ def _pattern_of(destination: str) -> str:
     return ".".join("*" if "{{" in token or token.startswith("$") else token for token in destination.split("."))
 
 
-def _object(name: str, fields: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    found = fields.get(field, {} if field == "state" else None)
-    if not isinstance(found, dict):
-        raise NotUsable(f"the server describes {name} in a way that is not understood")
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
-
-
-def number(fields: Mapping[str, Any], field: str) -> int:
-    """A whole number that fits 64 bits; 0 for anything else."""
-    value = fields.get(field)
-    return int(value) if value is not None and _is_number(value) else 0
-
-
-def text(fields: Mapping[str, Any], field: str) -> str:
-    """A text; empty for anything else."""
-    value = fields.get(field)
-    return value if isinstance(value, str) else ""
-
-
-def texts(fields: Mapping[str, Any], field: str) -> list[str]:
-    """The texts of a list; anything else in it is passed over."""
-    return [each for each in _list(fields, field) if isinstance(each, str)]
-
-
-def _list(fields: Mapping[str, Any], field: str) -> list[Any]:
-    value = fields.get(field)
-    return value if isinstance(value, list) else []
-
-
 def _limit(config: Mapping[str, Any], field: str) -> int | None:
-    value = number(config, field)
+    value = integer(config, field, -1, default=-1)
     return value if value > 0 else None

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery
-from natsconnector.nats import Msg, NatsClient, NatsError
-from natsconnector.nats.jetstream import ACK, IN_PROGRESS, Position, nak, term
+from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
+from natsconnector.nats.jetstream import ACK, ACK_PREFIX, IN_PROGRESS, Position, nak, term
 
 REPLY_SUBJECT = "X-Reply-Subject"
 
@@ -20,6 +22,7 @@ REPLY_SUBJECT = "X-Reply-Subject"
 _MOST_HELD_BACK = 10
 _MOST_HELD_BACK_BYTES = 64 << 20
 _MOST_DONE = 65536
+_REFUSED_S = (1.0, 30.0)
 
 
 class InHand:
@@ -55,12 +58,21 @@ class InHand:
         self._keep_alive = LoopingCall(self._tell_progress)
         self._keep_alive.clock = clock
         self._is_stopping = False
+        self._clock = clock
+        self._refusals = 0
+        self._pause: IDelayedCall | None = None
+        self._unwatch = client.watch_refused_publishes(self._refused)
+        self.refusal: str | None = None
+        """Why acknowledgements do not reach the server, as far as it has told; None when they do."""
         self.most_deliveries: int | None = None
         """After how many deliveries the consumer gives a message up; None: never."""
 
     @property
     def free(self) -> int:
         """How many messages may come now."""
+        if self.refusal is not None:
+            # What is called cannot be acknowledged, and would be called again: one at a time shows whether it can.
+            return 0 if self._pause is not None or self._unsettled else 1
         held_back = 0
         if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
             held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
@@ -96,6 +108,9 @@ class InHand:
             self.client.publish(ack_subject, verb)
         except NatsError as e:
             self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e)
+            return
+        if self.refusal is not None and verb is not IN_PROGRESS:
+            self.client.flush().addCallbacks(lambda _: self._acknowledged(), lambda failure: failure.trap(NatsError))
 
     def settled(self, delivery: JetStreamDelivery, done: bytes | None = None) -> None:
         """
@@ -133,7 +148,38 @@ class InHand:
     def stop(self) -> None:
         """Take no more. What is in hand is kept alive until it is settled."""
         self._is_stopping = True
+        self._unwatch()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         self._stop_if_empty()
+
+    def _refused(self, error: PermissionsViolation) -> None:
+        """The server refuses a publish: if that is one of an acknowledgement, messages would come again and again."""
+        if not error.subject.startswith(ACK_PREFIX) or self._is_stopping:
+            return
+        if self.refusal is None:
+            self.refusal = (
+                "the server refuses acknowledgements, so that messages would be called again and again: allow this user"
+                " to publish to $JS.ACK.STREAM.CONSUMER.> and $JS.ACK.*.*.STREAM.CONSUMER.>"
+            )
+            self._log.error("{reason}: {error}", reason=self.refusal, error=error.message, event="acks_refused")
+        if self._pause is not None:
+            self._pause.cancel()
+        self._pause = self._clock.callLater(doubled_s(*_REFUSED_S, self._refusals), self._try_again)
+        self._refusals += 1
+        self._has_room()
+
+    def _try_again(self) -> None:
+        self._pause = None
+        self._has_room()
+
+    def _acknowledged(self) -> None:
+        """The server has taken an acknowledgement, as it has answered a PING behind it without a refusal before."""
+        if self.refusal is not None and self._pause is None:
+            self._log.info("the server takes acknowledgements again", event="acks_taken")
+            self.refusal, self._refusals = None, 0
+            self._has_room()
 
     def _stop_if_empty(self) -> None:
         if self._is_stopping and not self._unsettled and self._keep_alive.running:

@@ -42,7 +42,7 @@ class JetStreamSource:
         self._jetstream = jetstream
         self._wanted = wanted
         self._room = room
-        self._in_hand = InHand(clock, client, room, self._pull_more, lambda: jetstream.server_version)
+        self._in_hand = InHand(clock, client, room, self._room_changed, lambda: jetstream.server_version)
         self._is_held = False
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
@@ -57,8 +57,9 @@ class JetStreamSource:
         self._pulling: PullConsumer | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
         self._flow: Deferred[None] | None = None
-        self._ready_waiters: list[Deferred[None]] = []
+        self._watchers: list[Callable[[], object]] = []
         self._said = ""
+        self._told_refusal: str | None = None
 
     def start(self, deliver: Callable[[IDelivery], None]) -> None:
         self._deliver = deliver
@@ -66,12 +67,18 @@ class JetStreamSource:
         self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
         self._flow.addErrback(lambda f: self._log.failure("taking messages from JetStream met a defect", f))
 
-    def when_ready(self) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred(lambda d: self._ready_waiters.remove(d))
-        self._ready_waiters.append(waiter)
-        if self._pulling is not None:
-            self._tell_ready()
-        return waiter
+    @property
+    def not_ready(self) -> str | None:
+        if self._pulling is None:
+            return self._said or f"consumer {self._wanted.consumer} of stream {self._wanted.stream} is not bound yet"
+        return self._in_hand.refusal
+
+    def watch(self, callback: Callable[[], object]) -> None:
+        self._watchers.append(callback)
+
+    def _tell(self) -> None:
+        for callback in self._watchers:
+            callback()
 
     def stop(self) -> Deferred[None]:
         pulling = self._pulling
@@ -89,6 +96,13 @@ class JetStreamSource:
 
     def hold(self, held: bool) -> None:
         self._is_held = held
+        self._pull_more()
+
+    def _room_changed(self) -> None:
+        refusal = self._in_hand.refusal
+        if refusal != self._told_refusal:
+            self._told_refusal = refusal
+            self._tell()
         self._pull_more()
 
     def _pull_more(self) -> None:
@@ -142,12 +156,13 @@ class JetStreamSource:
             # Three times within the ack wait, so that one that is lost or late does no harm.
             self._in_hand.keep_alive(consumer.ack_wait_s / 3)
             self._look.start(_LOOK_S).addErrback(lambda f: self._log.failure("looking at the consumer met a defect", f))
-            self._tell_ready()
+            self._tell()
             return await lost
         finally:
             self._pulling = None
             if self._look.running:
                 self._look.stop()
+            self._tell()
 
     def _look_at_consumer(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._note_progress())
@@ -187,12 +202,8 @@ class JetStreamSource:
         if delivery is not None:
             self._deliver(delivery)
 
-    def _tell_ready(self) -> None:
-        waiters, self._ready_waiters = self._ready_waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
-
     def _say_not_ready(self, reason: str) -> None:
         if reason != self._said:
             self._said = reason
             self._log.error("not ready, trying again for ever: {reason}", reason=reason, event="not_ready")
+            self._tell()

@@ -71,8 +71,10 @@ class ISource(Interface):
     def start(deliver: Callable[[IDelivery], None]) -> None:
         """Hand every message that arrives to ``deliver``, from now on and over reconnects."""
 
-    def when_ready() -> Deferred[None]:
-        """Fires when messages can come in; at once if they can already."""
+    not_ready: str | None = Attribute("why messages cannot come in, as the server has confirmed; None when they can")
+
+    def watch(callback: Callable[[], object]) -> None:
+        """Have ``callback`` called whenever ``not_ready`` may have changed."""
 
     def hold(held: bool) -> None:
         """

@@ -94,13 +94,14 @@ class Requests:
                 request.replied.errback(error)
         self._idle.fire(None)
 
-    def refuse(self, error: PermissionsViolation) -> None:
-        """The server has refused a publish: fail the request that waits in vain because of that."""
+    def refuse(self, error: PermissionsViolation) -> bool:
+        """The server has refused a publish: fail the request that waits in vain because of that, if there is one."""
         for token, request in self._pending.items():
             if request.subject == error.subject:
                 self._forget(token)
                 request.replied.errback(error)
-                return
+                return True
+        return False
 
     def _inbox_changed(self, inbox: Subscription) -> None:
         if inbox.error is not None:

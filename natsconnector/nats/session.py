@@ -201,9 +201,10 @@ class Session:
                 self._log.failure("on_error has failed")
 
     def _publish_refused(self, error: PermissionsViolation) -> None:
-        # Publishers choose the reply subjects that are published to: a line for each would be theirs to write.
-        self._tell(self._refused, _pattern(error.subject), error)
-        self.requests.refuse(error)
+        # Whoever made a request is told by its failure. Publishers choose the reply subjects that are published to: a
+        # line for each of those would be theirs to write.
+        if not self.requests.refuse(error):
+            self._tell(self._refused, _pattern(error.subject), error)
         self.refused_publishes.tell(error)
 
     def _tell(self, tally: Tally, kind: str, error: ServerError) -> None:

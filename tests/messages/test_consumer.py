@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
 from natsconnector.messages.facts import ConsumerFacts, NotUsable
-from natsconnector.nats.jetstream import JetStreamError
+from natsconnector.nats.jetstream import InvalidAnswer, JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
 
 FITTING = {"durable_name": "C", "ack_policy": "explicit", "ack_wait": 30_000_000_000, "filter_subject": "function.call"}
@@ -181,13 +181,14 @@ class FittingTests(OpenCase):
             for field in ("backoff", "filter_subjects", "filter_subject", "ack_wait", "max_deliver", "max_ack_pending"):
                 opened = self.open({**FITTING, field: value})
                 self.assertNotIsInstance(opened.result, Deferred)
-                opened.addErrback(lambda failure: failure.trap(NotUsable))
+                opened.addErrback(lambda failure: failure.trap(NotUsable, InvalidAnswer))
                 self.successResultOf(opened)
             for name in ("subjects", "subject_transform", "mirror", "retention", "max_age", "max_msgs", "discard"):
                 opened = self.open(NO_CONSUMER, stream={"subjects": ["function.*"], name: value})
-                opened.addErrback(lambda failure: failure.trap(NotUsable))
+                opened.addErrback(lambda failure: failure.trap(NotUsable, InvalidAnswer))
                 self.successResultOf(opened)
             found = self.open(FITTING, CONSUMER_INFO_S_C={"config": FITTING, "ack_floor": value, "num_pending": value})
+            found.addErrback(lambda failure: failure.trap(InvalidAnswer))
             self.successResultOf(found)
         self.assertGreater(self.opened({**FITTING, "ack_wait": 1, "backoff": [0]}).ack_wait_s, 0)
 
@@ -302,7 +303,7 @@ class MakingTests(OpenCase):
 
     def test_not_understood(self) -> None:
         """An answer without a configuration."""
-        self.assertIn("not understood", self.refused(NO_CONSUMER, CONSUMER_INFO_S_C={"config": None}))
+        self.failureResultOf(self.open(NO_CONSUMER, CONSUMER_INFO_S_C={"config": None}), InvalidAnswer)
 
 
 class DeadLetterTests(OpenCase):

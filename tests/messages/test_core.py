@@ -34,6 +34,22 @@ class CoreSourceTests(SynchronousTestCase):
         self.source.listen_on(["b"])
         self.assertIn(b"UNSUB 1\r\n", self.peer.heard())
 
+    def test_ready(self) -> None:
+        """Ready means that the server has confirmed every subscription; a refusal is seen, and its end."""
+        self.assertIsNone(self.source.not_ready)
+        told: list[str | None] = []
+        self.source.watch(lambda: told.append(self.source.not_ready))
+        self.source.listen_on(["a", "b"])
+        self.assertEqual(self.source.not_ready, "subject b: not subscribed yet")
+        self.peer.say(b'-ERR \'Permissions Violation for Subscription to "b" using queue "group"\'\r\nPONG\r\n')
+        self.assertIn("subject b: NATS server: Permissions Violation", self.source.not_ready or "")
+        self.peer.heard()
+        self.world.clock.advance(60)
+        self.assertIn(b"SUB b group", self.peer.heard())
+        self.peer.say(b"PONG\r\n" * 3)
+        self.assertIsNone(self.source.not_ready)
+        self.assertIsNone(told[-1])
+
     def test_stopped(self) -> None:
         """What becomes a topic while it stops is not listened on any more; what is on its way is delivered."""
         self.peer.heard()

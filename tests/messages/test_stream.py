@@ -78,20 +78,13 @@ class TakingTests(SourceCase):
         verifyObject(IDelivery, self.deliveries[0])
 
     def test_ready(self) -> None:
-        """It is ready once the consumer is there, and at once later on."""
-        ready = self.source.when_ready()
-        self.assertNoResult(ready)
+        """It is ready once the consumer is there, and whoever watches is told."""
+        told: list[str | None] = []
+        self.source.watch(lambda: told.append(self.source.not_ready))
+        self.assertEqual(self.source.not_ready, "consumer C of stream S is not bound yet")
         self.take()
-        self.successResultOf(ready)
-        self.successResultOf(self.source.when_ready())
+        self.assertEqual((self.source.not_ready, told), (None, [None]))
         self.assertEqual(self.pulled, [2])
-
-    def test_ready_cancelled(self) -> None:
-        """Who does not want to know any more is not told."""
-        ready = self.source.when_ready()
-        ready.addErrback(lambda _: None)
-        ready.cancel()
-        self.take()
 
     def test_delivery(self) -> None:
         """What is known of a message."""
@@ -166,17 +159,16 @@ class TakingTests(SourceCase):
         """What is missing is told once, tried again for ever, and all goes on when it is there."""
         self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
         self.source.start(self.deliveries.append)  # type: ignore[arg-type]
-        ready = self.source.when_ready()
         for _ in range(1200):  # ten hours
             self.said()
             self.clock.advance(30)
             self.server.peer.say(b"PONG\r\n" * 3)
-        self.assertNoResult(ready)
+        self.assertIn("there is no stream S", self.source.not_ready or "")
         self.assertEqual(len(self.lines), 1)
         self.assertIn("there is no stream S", self.lines[0])
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER}
         self.said()
-        self.successResultOf(ready)
+        self.assertIsNone(self.source.not_ready)
 
     def test_lost_consumer(self) -> None:
         """A consumer that is gone is looked for, or made, after a moment; what was taken before keeps its place."""
@@ -312,6 +304,56 @@ class ProgressTests(SourceCase):
         self.said()
         self.deliveries[1].ack()
         self.assertEqual(self.verbs(), [(new, b"+ACK")])
+
+
+class RefusedAcksTests(SourceCase):
+    """A server that does not let acknowledgements through."""
+
+    def refuse(self, ack: str) -> None:
+        self.server.peer.say(b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % ack.encode())
+
+    def test_refused(self) -> None:
+        """Nothing more is taken but one at a time, with growing pauses; it is told, and seen by who asks."""
+        self.take()
+        ack = self.deliver(1)
+        self.deliver(2)
+        self.said()
+        self.refuse(ack)
+        self.assertIn("refuses acknowledgements", self.source.not_ready or "")
+        self.assertIn("refuses acknowledgements", self.lines[-1])
+        told = len(self.lines)
+        for delivery in self.deliveries:
+            delivery.ack()
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.refuse(ack)
+        self.clock.advance(1.9)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.clock.advance(0.2)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+        self.assertEqual(len(self.lines), told, "said once")
+
+    def test_allowed_again(self) -> None:
+        """An acknowledgement that gets through shows that all is well, without a restart."""
+        self.take()
+        self.refuse(self.deliver(1))
+        self.deliveries[0].ack()
+        self.said()
+        self.clock.advance(1)
+        self.deliver(2)
+        self.deliveries[1].ack()
+        self.server.peer.say(b"PONG\r\n" * 3)
+        self.said()
+        self.assertIsNone(self.source.not_ready)
+        self.assertEqual(self.source._in_hand.free, 2)
+
+    def test_other_publishes(self) -> None:
+        """A reply that is refused concerns its requester only."""
+        self.take()
+        self.refuse("somebody.elses.inbox")
+        self.assertIsNone(self.source.not_ready)
 
 
 class LostConsumerTests(SourceCase):

@@ -1,6 +1,6 @@
 """JetStream: streams, durable consumers, acknowledgements."""
 
-from natsconnector.nats.jetstream.acks import ACK, IN_PROGRESS, Position, nak, position, term, version
+from natsconnector.nats.jetstream.acks import ACK, ACK_PREFIX, IN_PROGRESS, Position, nak, position, term, version
 from natsconnector.nats.jetstream.api import JetStream, PubAck, StoredMessage, check_name
 from natsconnector.nats.jetstream.consumer import PullConsumer
 from natsconnector.nats.jetstream.errors import (
@@ -15,6 +15,7 @@ from natsconnector.nats.jetstream.fields import fields_of, flag, integer, intege
 
 __all__ = [
     "ACK",
+    "ACK_PREFIX",
     "IN_PROGRESS",
     "MESSAGE_TOO_LARGE",
     "NO_CONSUMER",

@@ -92,13 +92,13 @@ def integers(fields: Mapping[str, Any], name: str, least: int = 0, most: int = M
     return value
 
 
-def fields_of(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+def fields_of(fields: Mapping[str, Any], name: str, default: dict[str, Any] = _MISSING) -> dict[str, Any]:
     """
     An object, such as ``config`` or ``state``.
 
-    :raises InvalidAnswer: it is something else, or missing.
+    :raises InvalidAnswer: it is something else, or missing without a default.
     """
-    value = _value(fields, name, _MISSING)
+    value = _value(fields, name, default)
     if not isinstance(value, dict):
         _is_no("object", name)
     return value
