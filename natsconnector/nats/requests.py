@@ -24,7 +24,7 @@ class _Pending(NamedTuple):
 
 class Requests:
     """
-    The open requests by token, the last part of their reply subject. Tokens are random, so nobody guesses them.
+    The open requests by token, the last part of their reply subject. Tokens are random, so that they cannot be guessed.
 
     A reply with another token - late, doubled, invented - is dropped.
 
@@ -58,7 +58,7 @@ class Requests:
         return len(self._pending)
 
     def new_inbox(self) -> str:
-        """A subject for replies that nobody else has, below the inbox prefix."""
+        """A random subject for replies, below the inbox prefix."""
         return f"{self._inbox_prefix}.{self._token(128)}"
 
     def send(self, subject: str, payload: bytes, headers: HeadersLike | None, timeout_s: float) -> Deferred[Msg]:
@@ -87,7 +87,7 @@ class Requests:
         return self._idle.wait() if self._pending else succeed(None)
 
     def fail_all(self, error: NatsError) -> None:
-        """Nobody will get an answer any more."""
+        """No reply can come any more: fail all open requests."""
         pending, self._pending = self._pending, {}
         for request in pending.values():
             if not request.replied.called:
@@ -95,7 +95,7 @@ class Requests:
         self._idle.fire(None)
 
     def refuse(self, error: PermissionsViolation) -> None:
-        """The server has refused a publish: fail the request that waits in vain because of that."""
+        """The server has refused a publish: fail the request that it was part of."""
         for token, request in self._pending.items():
             if request.subject == error.subject:
                 self._forget(token)
@@ -107,7 +107,7 @@ class Requests:
             self.fail_all(inbox.error)
 
     def _reply(self, msg: Msg) -> None:
-        # A subject mapping may have rewritten the reply subject; then it is not known to be ours.
+        # A subject mapping of the server may have rewritten the reply subject; then it names no request.
         if not msg.subject.startswith(self._inbox):
             return
         token = msg.subject[len(self._inbox) :]
@@ -115,7 +115,7 @@ class Requests:
         if request is None:
             return
         self._forget(token)
-        # Only an inline status counts: anybody may send a header that is named Status.
+        # Only an inline status counts: any responder may send a header that is named Status.
         if not msg.payload and msg.status == 503:
             request.replied.errback(NoResponders(request.subject))
         else:
