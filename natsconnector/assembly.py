@@ -176,7 +176,7 @@ async def look_around(client: NatsClient, settings: Settings) -> list[str]:
     """What may surprise beside the connector: streams that listen where its core subscriptions do."""
     if settings.stream is not None:
         return []
-    jetstream = JetStream(client, timeout_s=2.0)
+    jetstream = JetStream(client, timeout_s=2.0, must_be_allowed=False)
     found: list[str] = []
     for subject in (*(settings.subjects or ()), *(settings.topics or ())):
         try:

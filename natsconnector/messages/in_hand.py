@@ -164,10 +164,9 @@ class InHand:
                 " to publish to $JS.ACK.STREAM.CONSUMER.> and $JS.ACK.*.*.STREAM.CONSUMER.>"
             )
             self._log.error("{reason}: {error}", reason=self.refusal, error=error.message, event="acks_refused")
-        if self._pause is not None:
-            self._pause.cancel()
-        self._pause = self._clock.callLater(doubled_s(*_REFUSED_S, self._refusals), self._try_again)
-        self._refusals += 1
+        if self._pause is None:  # one for all that were under way
+            self._pause = self._clock.callLater(doubled_s(*_REFUSED_S, self._refusals), self._try_again)
+            self._refusals += 1
         self._has_room()
 
     def _try_again(self) -> None:

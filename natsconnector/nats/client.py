@@ -261,6 +261,17 @@ class NatsClient:
             return fail(self._session.refusal())
         return self._session.requests.send(subject, payload, headers, timeout_s)
 
+    def attempt_request(self, subject: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Deferred[Msg]:
+        """
+        A request that this user may not be allowed to make.
+
+        Fails as ``request`` does. A refusal is told by ``PermissionsViolation`` alone: no log line says it, and the
+        client does not ask for the reply subject again.
+        """
+        if self._session.refusal is not None:
+            return fail(self._session.refusal())
+        return self._session.requests.attempt(subject, payload, timeout_s)
+
     def new_inbox(self) -> str:
         """A subject of one's own for replies, below the inbox prefix; it may be continued with further tokens."""
         return self._session.requests.new_inbox()

@@ -18,7 +18,7 @@ from natsconnector.nats.outage import Outage
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.servers import Server, ServerPool
 
-#: A connection that ends sooner counts as a failed attempt: a server may let us in and drop us at once, for ever.
+#: A connection that ends sooner counts as a failed attempt: a server may accept the login and close at once, for ever.
 SHORT_SESSION_S = 1.0
 
 
@@ -99,7 +99,7 @@ class Dialer:
                 await self._pause({})
 
     async def _round(self) -> None:
-        """Every server once, until one has kept us for a while; a pause if none has."""
+        """Try every server once, until a connection has lasted a while; pause if none has."""
         failures: dict[str, NatsError] = {}
         for _ in range(len(self._pool)):
             if self._stopping:

@@ -176,7 +176,7 @@ class ServerError(NatsError):
 
 
 class AuthorizationError(ServerError):
-    """The server does not accept, or accepts no longer, who we are."""
+    """The server does not accept our credentials, or no longer accepts them."""
 
 
 class PermissionsViolation(ServerError):

@@ -139,13 +139,13 @@ class Handshake:
         if not (self._login.wants_tls or tls_required):
             return self._connect(fields)
         if behind or more:
-            # Somebody in between may have added this text in clear; after the handshake it would pass for the server's.
+            # An attacker in between may have added this text; after the handshake it would count as the server's.
             told = [event for event in behind if isinstance(event, Err)]
             return Refuse(server_error(told[0].message) if told else "more than INFO came in clear, before TLS")
         return Upgrade()
 
     def secured(self) -> Step | None:
-        """TLS is up, and the server is who it should be. None: its INFO has still to come."""
+        """TLS is up, and the server's certificate is right. None: the INFO has still to come."""
         self.secure = True
         return None if self._info is None else self._connect(self._info)
 

@@ -45,7 +45,7 @@ class KeepAlive:
         self._timer = self._clock.callLater(self._interval_s, self._beat)
 
     def stop(self) -> None:
-        """No more of them."""
+        """Send no more regular PINGs."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
@@ -61,10 +61,10 @@ class KeepAlive:
         self.ping().addErrback(lambda _: None)  # connectionLost reports why it failed
 
     def answered(self) -> None:
-        """A PONG has come: any number of missed ones is forgiven."""
+        """A PONG has come: the server lives, however many PINGs it has not answered."""
         self._unanswered = 0
         if self._pings:
-            # A cancelled flush has left its place in the line, where it belongs.
+            # The entry of a cancelled flush is still here, so that its PONG is not taken for the next one's.
             self._pings.popleft().callback(None)
 
     def fail_all(self, error: NatsError) -> None:

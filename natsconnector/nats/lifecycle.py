@@ -1,4 +1,4 @@
-"""A client from its start to its end: the status, who waits for it, and the connection that is kept up meanwhile."""
+"""A client from its start to its end: its status, what waits for it, and the connection that it keeps up."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Lifecycle:
         self._session.ended()
         if not self.closed:
             self.status.set(Status.DISCONNECTED, str(error))
-        # Replies to what was asked there cannot come any more. Who asks again must find the status as it is.
+        # Replies cannot come any more. A request may be repeated at once, so the status is set before.
         self._session.requests.fail_all(error)
 
     def _over(self, outcome: object) -> None:

@@ -192,7 +192,7 @@ class Connection(Protocol):
         self._lost_error = ConnectionLost(self.server.name, str(self._cause))
         self._when_ready.fail(self._login_error())
         self._when_lost.fire(self._lost_error)
-        # Last, when everybody knows: who flushes again must not be given this connection.
+        # Last, after all waiters know: a failed flush may be repeated at once, and must not get this connection.
         self._keep_alive.fail_all(self._lost_error)
 
     # Inside
@@ -201,7 +201,7 @@ class Connection(Protocol):
         if isinstance(event, Ping):
             if self._login.wants_tls and not self.secure:
                 return  # not one byte in clear
-            # For a peer that does not read one PONG is as good as many, and does not fill memory.
+            # While the server does not read, one waiting PONG answers all its PINGs; more would only fill memory.
             if not (self.out.paused and self._pong_waits):
                 self.out.send(encode.PONG)
             self._pong_waits = self.out.paused

@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from natsconnector.nats.errors import NatsError, NoResponders, PermissionsViolation, RequestTimeout
 from natsconnector.nats.subscription import Subscription
@@ -24,7 +25,7 @@ class _Pending(NamedTuple):
 
 class Requests:
     """
-    The open requests by token, the last part of their reply subject. Tokens are random, so nobody guesses them.
+    The open requests by token, the last part of their reply subject. Tokens are random, so that they cannot be guessed.
 
     A reply with another token - late, doubled, invented - is dropped.
 
@@ -58,7 +59,7 @@ class Requests:
         return len(self._pending)
 
     def new_inbox(self) -> str:
-        """A subject for replies that nobody else has, below the inbox prefix."""
+        """A random subject for replies, below the inbox prefix."""
         return f"{self._inbox_prefix}.{self._token(128)}"
 
     def send(self, subject: str, payload: bytes, headers: HeadersLike | None, timeout_s: float) -> Deferred[Msg]:
@@ -82,12 +83,48 @@ class Requests:
 
         return replied.addTimeout(timeout_s, self._clock, onTimeoutCancel=too_late)
 
+    def attempt(self, subject: str, payload: bytes, timeout_s: float) -> Deferred[Msg]:
+        """A request that may not be allowed: only the caller is told of a refusal, and nothing is asked for again."""
+        inbox = self.new_inbox()
+        replied: Deferred[Msg] = Deferred(lambda _: self._forget(inbox))
+        self._pending[inbox] = _Pending(subject, replied)
+
+        def heard(msg: Msg) -> None:
+            if inbox in self._pending:
+                self._forget(inbox)
+                replied.callback(msg)
+
+        def look(subscription: Subscription) -> None:
+            if subscription.error is not None and inbox in self._pending:
+                self._forget(inbox)
+                replied.errback(subscription.error)
+
+        subscription = self._subscribe(inbox, heard)
+        subscription.is_asked_for_again = False
+        subscription.watch(look)
+        try:
+            self._publish(subject, payload, inbox, None)
+        except NatsError:
+            self._forget(inbox)
+            subscription.unsubscribe()
+            return fail()
+
+        def too_late(_: object, timeout_s: float) -> NoReturn:
+            raise RequestTimeout(subject, timeout_s, self._why_away())
+
+        def over(result: Msg | Failure) -> Msg | Failure:
+            subscription.unsubscribe()
+            return result
+
+        replied.addTimeout(timeout_s, self._clock, onTimeoutCancel=too_late)
+        return replied.addBoth(over)
+
     def when_idle(self) -> Deferred[None]:
         """Fires when no request is open."""
         return self._idle.wait() if self._pending else succeed(None)
 
     def fail_all(self, error: NatsError) -> None:
-        """Nobody will get an answer any more."""
+        """No reply can come any more: fail all open requests."""
         pending, self._pending = self._pending, {}
         for request in pending.values():
             if not request.replied.called:
@@ -108,7 +145,7 @@ class Requests:
             self.fail_all(inbox.error)
 
     def _reply(self, msg: Msg) -> None:
-        # A subject mapping may have rewritten the reply subject; then it is not known to be ours.
+        # A subject mapping of the server may have rewritten the reply subject; then it names no request.
         if not msg.subject.startswith(self._inbox):
             return
         token = msg.subject[len(self._inbox) :]
@@ -116,7 +153,7 @@ class Requests:
         if request is None:
             return
         self._forget(token)
-        # Only an inline status counts: anybody may send a header that is named Status.
+        # Only an inline status counts: any responder may send a header that is named Status.
         if not msg.payload and msg.status == 503:
             request.replied.errback(NoResponders(request.subject))
         else:

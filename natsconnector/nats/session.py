@@ -160,7 +160,7 @@ class Session:
         self.subscriptions.began()
         dropped = 0
         for size, frame in messages:
-            # This server may take less than the one they were checked against, and would close the connection.
+            # Checked against another server's limits until now; beyond its own this server closes the connection.
             if size > self.max_payload or (frame.startswith(b"HPUB") and not self.info.get("headers")):
                 dropped += 1
             else:
@@ -227,7 +227,7 @@ class Session:
 
     async def _leave(self, connection: Connection, why: str) -> None:
         self.subscriptions.leave(but=self.requests.subscription)
-        # If the PONG does not come, what is still on its way is lost, as it would have been anyway.
+        # Without the PONG, messages that are still on their way are lost, as they would be without waiting.
         with contextlib.suppress(NatsError, TimeoutError):
             await connection.ping().addTimeout(LEAVE_TIMEOUT_S, self._reactor)
         connection.close(ConnectionLost(connection.server.name, why), why)
@@ -242,7 +242,7 @@ class Session:
             self._pool.learn(fields.get("connect_urls"), connection.server, secure=connection.secure)
 
     def _mind_lame_duck(self) -> None:
-        """A server that is about to shut down takes no new work; where there is another one, we go there."""
+        """A server in lame duck mode takes no new work: go to another server if one is known."""
         if self.connection is None or self.info.get("ldm") is not True:
             return
         others = len(self._pool) > 1

@@ -22,7 +22,7 @@ StatusCallback = Callable[[Status, Status, str], object]
 
 
 class CurrentStatus:
-    """The status a client has now, and who is told when it changes."""
+    """The status that a client has now, and the callbacks that are told of changes."""
 
     def __init__(self) -> None:
         self.value = Status.DISCONNECTED
@@ -33,7 +33,7 @@ class CurrentStatus:
         return self._watchers.add(callback)
 
     def set(self, new: Status, reason: str) -> None:
-        """Change it and tell everybody."""
+        """Change the status and tell all callbacks."""
         old, self.value = self.value, new
         self._watchers.tell(old, new, reason)
 

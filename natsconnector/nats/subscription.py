@@ -17,7 +17,7 @@ from natsconnector.nats.wire.events import Msg
 
 
 class Owner(Protocol):
-    """What a subscription needs of the one who keeps all of them."""
+    """What a subscription needs of the object that holds all subscriptions."""
 
     def has(self, subscription: Subscription) -> bool: ...
 
@@ -40,6 +40,7 @@ class Subscription:
     :ivar delivered: how many messages were given to its callback.
     :ivar confirmed: whether the server has taken it, on the connection that there is.
     :ivar error: why the server refuses it, until the server takes it; None if it does not.
+    :ivar is_asked_for_again: whether the client tells of a refusal and asks again.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Subscription:
         self.delivered = 0
         self.confirmed = False
         self.error: ServerError | None = None
+        self.is_asked_for_again = True
         self._owner = owner
         self._callback = callback
         self._max_msgs: int | None = None
@@ -106,7 +108,7 @@ class Subscription:
         self._ending = True
         self._owner.send(encode.unsubscribe(self.sid))
         try:
-            # When there is no connection any more nothing can come, which is what was asked for.
+            # Without a connection nothing more can come, and the drain is done.
             with contextlib.suppress(ConnectionLost, ClientClosed):
                 await self._owner.confirm()
             if self._running and self._owner.has(self):
@@ -117,7 +119,7 @@ class Subscription:
     # What its owner tells
 
     def deliver(self, msg: Msg) -> None:
-        """A message has come. What the callback raises is logged and harms nobody else."""
+        """A message has come. What the callback raises is logged."""
         self.delivered += 1
         if self._max_msgs is not None and self.delivered >= self._max_msgs:
             self._owner.remove(self)

@@ -41,7 +41,7 @@ class Subscriptions:
     All subscriptions of a client, by sid. Sids are never used twice, not even on another connection.
 
     A ``PING`` follows each ``SUB``. Its ``PONG`` tells that the server has taken the subscription, unless it has said
-    no before; and since the server works through all in order, a refusal that names no subject is that of the oldest
+    no before; and since the server works in order, a refusal that names no subject belongs to the oldest
     ``SUB`` whose ``PONG`` has not come.
 
     :param random: for the jitter of retries.
@@ -97,7 +97,7 @@ class Subscriptions:
             subscription.has_ended(SubscriptionEnded(subscription.subject))
 
     def clear(self) -> None:
-        """Forget all; nobody waits any longer."""
+        """Forget all subscriptions; everything that waits for them fails or ends."""
         subscriptions = list(self)
         self._by_sid.clear()
         self._refused.clear()
@@ -193,7 +193,7 @@ class Subscriptions:
     def _named(self, error: PermissionsViolation) -> Subscription | None:
         """The subscription that a refusal names: by its sid when the server takes a right back."""
         if error.sid is not None:
-            # The PONG of a SUB that the server took just before does not make up for it.
+            # The server may have taken a SUB just before: its PONG must not confirm the subscription.
             for attempt in self._attempts:
                 attempt.refused = attempt.refused or attempt.subscription.sid == error.sid
             return self._by_sid.get(error.sid)
@@ -212,6 +212,9 @@ class Subscriptions:
         return None
 
     def _is_refused(self, subscription: Subscription, error: ServerError) -> None:
+        if not subscription.is_asked_for_again:
+            subscription.is_refused(error)
+            return
         now_s = self._clock.seconds()
         outage = self._refused.setdefault(subscription, Outage(now_s, _TELL_AGAIN_S))
         if outage.is_news(error.message, now_s):

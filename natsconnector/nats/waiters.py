@@ -27,7 +27,7 @@ class Waiters(Generic[T]):
             self._waiting.remove(waiter)
 
     def fire(self, outcome: T) -> None:
-        """Give everybody who waits now the outcome."""
+        """Fire all Deferreds that wait now with the outcome."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             # A waiter's callback may cancel another one.
@@ -35,7 +35,7 @@ class Waiters(Generic[T]):
                 waiter.callback(outcome)
 
     def fail(self, error: Exception) -> None:
-        """Give everybody who waits now the error."""
+        """Fail all Deferreds that wait now with the error."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.called:

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
@@ -27,6 +28,7 @@ from natsconnector.nats import ConnectionLost, Msg, NatsClient, NoResponders
 from tests.integration.ports import free_port
 
 reactor = cast(Any, _reactor)
+ROOT = str(Path(__file__).parent.parent.parent)
 WAIT_S = 60.0
 """How long any one event may take before a test fails; no test waits for it when all is well."""
 
@@ -198,7 +200,8 @@ class ConnectorProcess(ProcessProtocol):
         self._rest = ""
         self._waits = Waits()
         twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
-        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", **(environment or {})}
+        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
+        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT, **(environment or {})}
         self._process = reactor.spawnProcess(
             self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
         )

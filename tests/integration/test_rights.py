@@ -61,7 +61,7 @@ class RightsTests(TestCase):
         return connector
 
     async def test_subscription(self) -> None:
-        """Without the right it is not ready; with it, granted while it runs, it is; revoked, it says so; granted again."""
+        """Without the right it is not ready; with it, granted while it runs, it is; revoked, it says so, and so on."""
         allowed, denied = config(["function.call functions"], ["_INBOX.>"]), config(["other"], ["_INBOX.>"])
         connector = await self.start(denied)
         await connector.when_line("refuses the subscription to function.call")
@@ -79,7 +79,7 @@ class RightsTests(TestCase):
 
     async def test_acknowledgements(self) -> None:
         """Acknowledgements that are refused are told, and call nothing again and again; allowed, all goes on."""
-        jetstream = "jetstream { store_dir: %r }" % self.mktemp()
+        jetstream = f"jetstream {{ store_dir: {self.mktemp()!r} }}"
         acks = "$JS.ACK.CALLS.natsconnector.>"
         connector = await self.start(
             config(["_INBOX.>"], API, jetstream), "--stream", "CALLS", "--dead-letter", "none", "--ack-wait", "1s"
@@ -96,7 +96,7 @@ class RightsTests(TestCase):
 
     async def test_stream_on_the_subject(self) -> None:
         """A stream that listens where core messages come is told of at the start."""
-        jetstream = "jetstream { store_dir: %r }" % self.mktemp()
+        jetstream = f"jetstream {{ store_dir: {self.mktemp()!r} }}"
         text = config(["function.call functions", "_INBOX.>"], [">"], jetstream)
         connector = await self.start(text)
         await connector.when_ready()

@@ -327,12 +327,17 @@ class RefusedAcksTests(SourceCase):
         self.said()
         self.assertEqual(self.pulled, [])
         self.refuse(ack)
-        self.clock.advance(1.9)
-        self.said()
-        self.assertEqual(self.pulled, [])
-        self.clock.advance(0.2)
-        self.said()
-        self.assertEqual(self.pulled, [1])
+        for pause_s in (1, 2):
+            self.clock.advance(pause_s - 0.1)
+            self.said()
+            self.assertEqual(self.pulled, [])
+            self.clock.advance(0.2)
+            self.said()
+            self.assertEqual(self.pulled, [1])
+            again = self.deliver(10 + pause_s)
+            self.deliveries[-1].ack()
+            self.refuse(again)
+            self.said()
         self.assertEqual(len(self.lines), told, "said once")
 
     def test_allowed_again(self) -> None:

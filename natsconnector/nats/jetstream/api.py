@@ -51,6 +51,7 @@ class JetStream:
     :param domain: the JetStream domain; None is the server's own.
     :param prefix: instead of a domain: where the API of another account is imported, ``$JS.acme.API`` for example.
     :param timeout_s: for each request.
+    :param must_be_allowed: whether a request that the server refuses is told in the log, too.
     :raises ValueError: the domain is not a name, the prefix is not a subject, or there are both.
     """
 
@@ -61,6 +62,7 @@ class JetStream:
         domain: str | None = None,
         prefix: str | None = None,
         timeout_s: float = 5.0,
+        must_be_allowed: bool = True,
     ) -> None:
         self.client = client
         self.prefix = "$JS.API."
@@ -73,6 +75,7 @@ class JetStream:
         self._domain = domain
         self._is_own = prefix is None
         self._timeout_s = timeout_s
+        self._must_be_allowed = must_be_allowed
 
     @property
     def server_version(self) -> str | None:
@@ -153,7 +156,8 @@ class JetStream:
 
     async def _ask(self, what: str, payload: bytes) -> dict[str, Any]:
         try:
-            return _answer(await self.client.request(self.prefix + what, payload, timeout_s=self._timeout_s))
+            request = self.client.request if self._must_be_allowed else self.client.attempt_request
+            return _answer(await request(self.prefix + what, payload, timeout_s=self._timeout_s))
         except NoResponders:
             raise NoJetStream from None
 

@@ -140,7 +140,7 @@ class PullConsumer:
         self.pull()
 
     def stop(self) -> None:
-        """Take no more; the server drops the pull that waits, since nobody listens for it."""
+        """Take no more. The server drops the waiting pull, since its inbox has no subscriber any more."""
         inbox = self._leave()
         if inbox is not None:
             inbox.unsubscribe()
@@ -161,7 +161,7 @@ class PullConsumer:
         """Ask for as many messages as there is room for, unless a pull waits; to be called when there is more."""
         if self._inbox is None or self._pull is not None or self._again is not None or not self._client.ready:
             return
-        if self._inbox.error is not None:  # nothing would get here; the subscription is tried again by itself
+        if self._inbox.error is not None:  # no message would arrive; the client asks for the subscription again
             return
         batch = self._room()
         if self._most_in_a_pull is not None:
@@ -186,8 +186,8 @@ class PullConsumer:
     def _received(self, msg: Msg) -> None:
         pull = self._pull
         if position(msg.reply) is None:
-            # A status comes to the subject of its own pull: the late end of one that was given up is nobody's. Only
-            # there: a publisher can give a message the header block of a status, too.
+            # The server sends a status to the reply subject of its pull. One of a pull that was given up is ignored,
+            # and so is a publisher's message with the header block of a status.
             if pull is not None and msg.status is not None and msg.subject == self._status_subject(pull.number):
                 self._status(pull, msg)
             return
@@ -235,7 +235,7 @@ class PullConsumer:
             self._end(f"it allows no pull of a useful size: {what} of {limit} at the most")
 
     def _status_changed(self, old: Status, new: Status, reason: str) -> None:
-        # The pull has died with its connection; what it had asked for never comes.
+        # The server drops a pull with its connection; the rest of its messages never comes.
         self._pull = None
         self._cancel_timers()
         if new is Status.CONNECTED:
