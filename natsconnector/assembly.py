@@ -66,7 +66,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         debug=settings.log_level == "debug",
     )
     client = nats_client(reactor, settings, "natsconnector")
-    jetstream = JetStream(client, domain=settings.js_domain) if settings.stream is not None else None
+    jetstream = make_jetstream(client, settings) if settings.stream is not None else None
     credentials = BasicAuth(settings.gateway_credentials) if settings.gateway_credentials is not None else None
     retries = RetryPolicy(
         attempts=settings.retry_attempts,
@@ -170,6 +170,11 @@ def make_sources(
             never = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
             catalogue.watch(lambda: topic_source.listen_on(catalogue.topics_besides(topics, never)))
     return [*sources]
+
+
+def make_jetstream(client: NatsClient, settings: Settings) -> JetStream:
+    """The JetStream API that settings ask for."""
+    return JetStream(client, domain=settings.js_domain, prefix=settings.js_prefix)
 
 
 async def look_around(client: NatsClient, settings: Settings) -> list[str]:

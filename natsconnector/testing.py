@@ -43,6 +43,7 @@ class FakeDelivery:
         self.subject = subject
         self.headers = tuple(headers)
         self.header_error = header_error
+        self.skipped_headers: tuple[str, ...] = ()
         self.wants_answer = wants_answer
         self.max_reply_bytes = max_reply_bytes
         self.durable = durable

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from natsconnector.assembly import look_around, wanted
+from natsconnector.assembly import look_around, make_jetstream, wanted
 from natsconnector.commands.arguments import add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
@@ -173,7 +173,7 @@ class _Check:
         return f"go to stream {', '.join(stream.name for stream in streams)}" if streams else "go to a stream"
 
     def _jetstream(self) -> JetStream:
-        return JetStream(self._client, domain=self._settings.js_domain)
+        return make_jetstream(self._client, self._settings)
 
     async def _gateway(self) -> str:
         await self._system.healthy()

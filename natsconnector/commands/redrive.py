@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from natsconnector.assembly import make_jetstream
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
 from natsconnector.commands.progress import Output, Progress
 from natsconnector.config import nats_values, values
@@ -24,7 +25,7 @@ from natsconnector.nats.jetstream import JetStream, JetStreamError
 T = TypeVar("T")
 
 NAME = "redrive"
-_FLAGS = (*NATS_FLAGS, "js-domain", "subject", "topics")
+_FLAGS = (*NATS_FLAGS, "js-domain", "js-prefix", "subject", "topics")
 _DESCRIPTION = """\
 Puts the dead letters of a stream back to the subjects they came from, with their original headers, and removes each
 from the stream when it is there. Where a stream listens on the subject, it has to store the message first; where none
@@ -90,7 +91,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
         client.start()
         await connected(reactor, client, arguments.wait)
         targets = arguments.to_subject or (*(settings.subjects or ()), *(settings.topics or ()))
-        await _redrive(reactor, client, JetStream(client, domain=settings.js_domain), arguments, targets, output)
+        await _redrive(reactor, client, make_jetstream(client, settings), arguments, targets, output)
     except CannotRemove as e:
         raise SystemExit(f"nothing is put back: {e}") from None
     except NatsError as e:

@@ -78,6 +78,8 @@ def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
             f"{names['stream']} and {names['topics_from_annotations']} exclude each other: the consumer of a stream"
             " has fixed subjects, name them with --topics"
         )
+    if found.get("js_domain") is not None and found.get("js_prefix") is not None:
+        yield f"{names['js_domain']} and {names['js_prefix']} exclude each other: a domain is a prefix of its own"
     if found.get("dead_letter") is not None:
         for subject in (*subjects, *topics):
             if overlaps(found["dead_letter"], subject):

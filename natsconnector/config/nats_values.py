@@ -29,6 +29,14 @@ def inbox_prefix(text: str) -> str:
         raise ValueError(f"is not a prefix of subjects: {e.reason}") from None
 
 
+def prefix(text: str) -> str:
+    """A prefix of subjects, such as ``$JS.acme.API``."""
+    try:
+        return check_inbox_prefix(text.removesuffix("."))
+    except BadSubject as e:
+        raise ValueError(f"is not a prefix of subjects: {e.reason}") from None
+
+
 def name(text: str) -> str:
     """The name of a stream, a consumer or a domain."""
     try:

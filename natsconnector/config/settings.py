@@ -134,6 +134,9 @@ class Settings:
     update_consumer: bool = switch(
         "update-consumer", "change the subjects of an existing consumer to ours; nothing is called again",
         group=JETSTREAM, needs="stream")
+    js_prefix: str | None = setting(
+        "js-prefix", nats_values.prefix, None, "prefix of the JetStream API, for a stream of another account",
+        group=JETSTREAM, metavar="P", needs="stream")
     js_domain: str | None = setting(
         "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D", needs="stream")
 

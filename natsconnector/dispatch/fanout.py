@@ -95,6 +95,7 @@ class Part:
         self.payload = delivery.payload
         self.headers: Iterable[Header] = delivery.headers
         self.header_error: str | None = None
+        self.skipped_headers: tuple[str, ...] = ()
         self.size_bytes = delivery.size_bytes
         self.wants_answer = delivery.wants_answer
         self.durable = delivery.durable

@@ -73,6 +73,8 @@ class Intake:
         except Exception:
             self._log.failure("a defect met the message on {subject}", subject=delivery.subject)
             return self.after_defect(delivery)
+        if delivery.skipped_headers:
+            self._journal.headers_skipped(delivery.subject, delivery.skipped_headers)
         if planned is None:
             return self._take_unplanned(_Unplanned(delivery, received_at))
         for part, each in zip(self._parts(delivery, planned), planned, strict=True):

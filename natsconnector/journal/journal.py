@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -164,6 +164,11 @@ class Journal:
                 tries=counted(ending.attempts, "attempt"), **about(ending),
             )  # fmt: skip
 
+    def headers_skipped(self, subject: str, faults: Sequence[str]) -> None:
+        """Headers of a message cannot be read; the others count."""
+        text = "a message on {subject} has headers that cannot be read and are left out: {faults}"
+        self._repeated(LogLevel.warn, "headers_skipped", ("headers", subject), text, subject=subject, faults=faults[0])
+
     def nobody_wants(self, subject: str) -> None:
         """A durable message came on a topic that no function wants at the moment."""
         text = "no function is annotated with the topic {subject}: its messages stay in the stream for a while"
@@ -237,18 +242,13 @@ class Journal:
     def gateway_away(self, reason: str) -> None:
         """The gateway does not answer."""
         self.counts.gateway_outages += 1
-        self._tell(
-            LogLevel.warn, "gateway_away", "gateway away: {reason}; calls wait for it, and use up no attempts",
-            reason=reason,
-        )  # fmt: skip
+        text = "gateway away: {reason}; calls wait for it, and use up no attempts"
+        self._tell(LogLevel.warn, "gateway_away", text, reason=reason)
 
     def gateway_back(self, away_s: float, calls: int) -> None:
         """The gateway answers again. :param calls: how many had met its absence."""
-        self._tell(
-            LogLevel.info, "gateway_back",
-            "gateway back after {away_s:.1f} s; {calls} calls had found it away, what waited goes now",
-            away_s=round(away_s, 3), calls=calls,
-        )  # fmt: skip
+        text = "gateway back after {away_s:.1f} s; {calls} calls had found it away, what waited goes now"
+        self._tell(LogLevel.info, "gateway_back", text, away_s=round(away_s, 3), calls=calls)
 
     def finish(self) -> None:
         """Tell what is counted so far, for the last time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from natsconnector.model.call import CALL_ID
 from natsconnector.model.headers import Header
@@ -39,6 +39,10 @@ class MessageDelivery:
     @property
     def header_error(self) -> str | None:
         return self._msg.header_error
+
+    @property
+    def skipped_headers(self) -> Sequence[str]:
+        return self._msg.headers.skipped
 
     @property
     def reply_subject(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
@@ -60,6 +61,8 @@ class InHand:
         self._is_stopping = False
         self._clock = clock
         self._refusals = 0
+        self._told = 0  # how often the server has refused an acknowledgement
+        self._is_asking = False
         self._pause: IDelayedCall | None = None
         self._unwatch = client.watch_refused_publishes(self._refused)
         self.refusal: str | None = None
@@ -72,7 +75,7 @@ class InHand:
         """How many messages may come now."""
         if self.refusal is not None:
             # What is called cannot be acknowledged, and would be called again: one at a time shows whether it can.
-            return 0 if self._pause is not None or self._unsettled else 1
+            return 0 if self._pause is not None or self._is_asking or self._unsettled else 1
         held_back = 0
         if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
             held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
@@ -110,7 +113,10 @@ class InHand:
             self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e)
             return
         if self.refusal is not None and verb is not IN_PROGRESS:
-            self.client.flush().addCallbacks(lambda _: self._acknowledged(), lambda failure: failure.trap(NatsError))
+            self._is_asking = True
+            asked = self.client.flush()
+            asked.addCallback(self._answered, self._told)
+            asked.addErrback(self._not_answered)
 
     def settled(self, delivery: JetStreamDelivery, done: bytes | None = None) -> None:
         """
@@ -149,9 +155,7 @@ class InHand:
         """Take no more. What is in hand is kept alive until it is settled."""
         self._is_stopping = True
         self._unwatch()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._end_pause()
         self._stop_if_empty()
 
     def _refused(self, error: PermissionsViolation) -> None:
@@ -164,6 +168,7 @@ class InHand:
                 " to publish to $JS.ACK.STREAM.CONSUMER.> and $JS.ACK.*.*.STREAM.CONSUMER.>"
             )
             self._log.error("{reason}: {error}", reason=self.refusal, error=error.message, event="acks_refused")
+        self._told += 1
         if self._pause is None:  # one for all that were under way
             self._pause = self._clock.callLater(doubled_s(*_REFUSED_S, self._refusals), self._try_again)
             self._refusals += 1
@@ -173,12 +178,24 @@ class InHand:
         self._pause = None
         self._has_room()
 
-    def _acknowledged(self) -> None:
-        """The server has taken an acknowledgement, as it has answered a PING behind it without a refusal before."""
-        if self.refusal is not None and self._pause is None:
-            self._log.info("the server takes acknowledgements again", event="acks_taken")
-            self.refusal, self._refusals = None, 0
-            self._has_room()
+    def _answered(self, _: None, told: int) -> None:
+        """The server has answered a PING behind an acknowledgement: it has taken that if it has refused none since."""
+        self._is_asking = False
+        if self.refusal is None or self._told != told:
+            return
+        self._log.info("the server takes acknowledgements again", event="acks_taken")
+        self.refusal, self._refusals = None, 0
+        self._end_pause()
+        self._has_room()
+
+    def _not_answered(self, failure: Failure) -> None:
+        failure.trap(NatsError)
+        self._is_asking = False
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _stop_if_empty(self) -> None:
         if self._is_stopping and not self._unsettled and self._keep_alive.running:

@@ -16,7 +16,7 @@ from natsconnector.messages.in_hand import InHand
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
-from natsconnector.nats.jetstream import JetStream, PullConsumer, position
+from natsconnector.nats.jetstream import JetStream, Position, PullConsumer
 
 _RETRY_S = (1.0, 30.0)
 _LOOK_S = 5.0
@@ -195,9 +195,8 @@ class JetStreamSource:
                 self._log.warn("{text}", text=caution, event="caution")
         self._cautions = set(found)
 
-    def _received(self, msg: Msg) -> None:
-        where = position(msg.reply)
-        assert where is not None and self._deliver is not None
+    def _received(self, msg: Msg, where: Position) -> None:
+        assert self._deliver is not None
         delivery = self._in_hand.take(msg, where)
         if delivery is not None:
             self._deliver(delivery)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -20,7 +20,8 @@ class IDelivery(Interface):
     payload: bytes = Attribute("the message's payload")
     size_bytes: int = Attribute("of payload and headers")
     headers: Iterable[Header] = Attribute("the message's headers, in order")
-    header_error: str | None = Attribute("what is wrong with the header block; None when it is well-formed")
+    header_error: str | None = Attribute("what is wrong with the header block; None when it can be read")
+    skipped_headers: Sequence[str] = Attribute("what is wrong with each header that was left out of ``headers``")
     wants_answer: bool = Attribute("whether anybody asked for the outcome")
     durable: bool = Attribute(
         "whether it comes again as long as it is not acknowledged: at least once, not at most once"

@@ -53,6 +53,8 @@ class Requests:
         #: Where the replies come in, once there has been a request.
         self.subscription: Subscription | None = None
         self._pending: dict[str, _Pending] = {}
+        # Subjects of attempts whose reply subject was refused; the message itself may be refused after that.
+        self._given_up: set[str] = set()
         self._idle: Waiters[None] = Waiters()
 
     def __len__(self) -> int:
@@ -97,6 +99,7 @@ class Requests:
         def look(subscription: Subscription) -> None:
             if subscription.error is not None and inbox in self._pending:
                 self._forget(inbox)
+                self._given_up.add(subject)
                 replied.errback(subscription.error)
 
         subscription = self._subscribe(inbox, heard)
@@ -138,6 +141,9 @@ class Requests:
                 self._forget(token)
                 request.replied.errback(error)
                 return True
+        if error.subject in self._given_up:
+            self._given_up.remove(error.subject)
+            return True
         return False
 
     def _inbox_changed(self, inbox: Subscription) -> None:

@@ -184,7 +184,7 @@ class OtherAccountTests(NatsTestCase):
             "CALLS",
             "c",
             room=lambda: 3 - len(collector.messages),
-            deliver=collector,
+            deliver=lambda msg, where: collector(msg),
             lost=lost.append,
         )
         consumer.start()

@@ -229,6 +229,15 @@ class ConnectorTests(JournalCase):
         self.assertEqual(away, "gateway away: connection refused; calls wait for it, and use up no attempts")
         self.assertEqual(back, "gateway back after 12.0 s; 7 calls had found it away, what waited goes now")
 
+    def test_skipped_headers(self) -> None:
+        """A header that cannot be read costs only itself, and is named once."""
+        with capturedLogs() as self.events:
+            journal = Journal(self.clock)
+            for _ in range(3):
+                journal.headers_skipped("a", ("line 3 has a bad name", "line 4 has no colon"))
+        (line,) = self.lines()
+        self.assertIn("a message on a has headers that cannot be read and are left out: line 3 has a bad name", line)
+
     def test_topic_that_nobody_wants(self) -> None:
         """A durable message for it says once that it waits."""
         with capturedLogs() as self.events:

@@ -327,6 +327,7 @@ class RefusedAcksTests(SourceCase):
         self.said()
         self.assertEqual(self.pulled, [])
         self.refuse(ack)
+        self.server.peer.say(b"PONG\r\n" * 9)
         for pause_s in (1, 2):
             self.clock.advance(pause_s - 0.1)
             self.said()
@@ -336,7 +337,10 @@ class RefusedAcksTests(SourceCase):
             self.assertEqual(self.pulled, [1])
             again = self.deliver(10 + pause_s)
             self.deliveries[-1].ack()
+            self.said()
+            self.assertEqual(self.pulled, [], "not before the server has answered")
             self.refuse(again)
+            self.server.peer.say(b"PONG\r\n" * 9)
             self.said()
         self.assertEqual(len(self.lines), told, "said once")
 

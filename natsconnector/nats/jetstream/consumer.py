@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -17,8 +15,9 @@ from twisted.logger import Logger
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
 from natsconnector.nats.errors import NatsError, PermissionsViolation
-from natsconnector.nats.jetstream.acks import position
+from natsconnector.nats.jetstream.acks import Position, position
 from natsconnector.nats.jetstream.api import JetStream, check_name
+from natsconnector.nats.jetstream.statuses import Then, what_follows
 from natsconnector.nats.status import Status
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.wire.events import Msg
@@ -29,38 +28,6 @@ _HEARTBEATS_PER_PULL = 6
 _MISSED_HEARTBEATS = 2
 _MOST_SILENCES = 2
 _RETRY_S = (0.1, 10.0)
-
-
-class _Then(enum.Enum):
-    """What follows a status."""
-
-    WAIT = enum.auto()
-    NEXT = enum.auto()
-    SMALLER = enum.auto()
-    LATER = enum.auto()
-    LOST = enum.auto()
-
-
-# Status and text of it, as servers from 2.9 to 2.15 send them; the first row that fits counts.
-_STATUSES: tuple[tuple[int | None, re.Pattern[str], _Then], ...] = tuple(
-    (status, re.compile(text, re.IGNORECASE), then)
-    for status, text, then in (
-        (100, "", _Then.WAIT),
-        (408, "", _Then.NEXT),
-        (None, "batch completed", _Then.NEXT),
-        (None, r"exceeded maxrequest(batch|expires) of (\S+)", _Then.SMALLER),
-        (None, "leadership change|server shutdown|exceeded", _Then.LATER),
-        (404, "", _Then.LATER),
-        (None, "", _Then.LOST),
-    )
-)
-
-
-def _then(status: int | None, text: str) -> tuple[_Then, re.Match[str]]:
-    for of, pattern, then in _STATUSES:
-        if of in (None, status) and (found := pattern.search(text)) is not None:
-            return then, found
-    raise AssertionError("the last row of the table fits all")
 
 
 @dataclass(slots=True)
@@ -87,7 +54,7 @@ class PullConsumer:
     connection is new, and when heartbeats stay away.
 
     :param room: how many messages may come now.
-    :param deliver: called with each.
+    :param deliver: called with each message and where it stands in its stream.
     :param lost: called once, with the reason, when the consumer is gone or unusable; nothing comes any more then.
     :param expires_s: how long a pull may wait at the server.
     :param random: for the jitter of retries; the operating system's otherwise.
@@ -103,7 +70,7 @@ class PullConsumer:
         consumer: str,
         *,
         room: Callable[[], int],
-        deliver: Callable[[Msg], object],
+        deliver: Callable[[Msg, Position], object],
         lost: Callable[[str], object],
         expires_s: float = _EXPIRES_S,
         random: Random | None = None,
@@ -185,7 +152,8 @@ class PullConsumer:
 
     def _received(self, msg: Msg) -> None:
         pull = self._pull
-        if position(msg.reply) is None:
+        where = position(msg.reply)
+        if where is None:
             # The server sends a status to the reply subject of its pull. One of a pull that was given up is ignored,
             # and so is a publisher's message with the header block of a status.
             if pull is not None and msg.status is not None and msg.subject == self._status_subject(pull.number):
@@ -197,26 +165,26 @@ class PullConsumer:
             pull.remaining -= 1
             if not pull.remaining:
                 self._pull = None
-        self._deliver(msg)
+        self._deliver(msg, where)
         self.pull()
 
     def _status(self, pull: _Pull, msg: Msg) -> None:
         """A heartbeat, or the end of the pull."""
         text = msg.description or ""
-        then, found = _then(msg.status, text)
-        if then is _Then.WAIT:
+        then, found = what_follows(msg.status, text)
+        if then is Then.WAIT:
             pull.heard_s = self._clock.seconds()
             self._all_is_well()
             return
         self._pull = None
         if self._inbox is None:  # what is on its way is still delivered, but nothing is asked for any more
             return
-        if then is _Then.NEXT:
+        if then is Then.NEXT:
             self._all_is_well()
             self.pull()
-        elif then is _Then.SMALLER:
+        elif then is Then.SMALLER:
             self._keep_to(found[1].lower(), found[2])
-        elif then is _Then.LATER:
+        elif then is Then.LATER:
             self._try_later(f"{msg.status} {text}")
         else:
             self._end(

@@ -8,7 +8,7 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats import Msg
-from natsconnector.nats.jetstream import PullConsumer
+from natsconnector.nats.jetstream import Position, PullConsumer
 from tests.nats.jetstream.support import Heard, JetStreamPeer
 
 PENDING = "Nats-Pending-Messages: 3\r\nNats-Pending-Bytes: 0\r\n"
@@ -32,7 +32,7 @@ class PullCase(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
 
-    def _deliver(self, msg: Msg) -> None:
+    def _deliver(self, msg: Msg, where: Position) -> None:
         self.room -= 1
         self.delivered.append(msg)
 
