@@ -21,6 +21,7 @@ from natsconnector.journal.journal import Journal
 from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource, shared_with_streams
 from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
+from natsconnector.messages.replies import Replies
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, ISource
@@ -110,10 +111,11 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     journal.report.work = lambda: (dispatcher.inflight, dispatcher.pending)
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
+    replies = Replies(client, settings.reply_allow or ())
     return Connector(
         reactor,
         client,
-        make_sources(reactor, client, jetstream, catalogue, settings),
+        make_sources(reactor, client, jetstream, catalogue, replies, settings),
         dispatcher,
         gateway,
         journal,
@@ -143,15 +145,23 @@ def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, se
         interval_s=settings.rebuild_interval_s,
         delimiter=settings.topic_delimiter,
         terms=terms,
+        max_timeout_s=settings.max_timeout_s or 10 * settings.timeout_s,
         close=system.close,
     )
 
 
 def make_sources(
-    reactor: Any, client: NatsClient, jetstream: JetStream | None, catalogue: Catalogue | None, settings: Settings
+    reactor: Any,
+    client: NatsClient,
+    jetstream: JetStream | None,
+    catalogue: Catalogue | None,
+    replies: Replies,
+    settings: Settings,
 ) -> list[ISource]:
     """Where messages come from with ``settings``."""
     subjects, topics = settings.subjects or (), settings.topics or ()
+    ours = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
+    replies.never((*ours, *topics))
     if jetstream is not None and settings.stream is not None:
         return [
             JetStreamSource(
@@ -160,15 +170,21 @@ def make_sources(
                 jetstream,
                 wanted(settings),
                 room=settings.max_inflight,
+                replies=replies,
             )
         ]
-    sources = [CoreSource(client, subjects, settings.queue_group)] if subjects else []
+    sources = [CoreSource(client, subjects, settings.queue_group, replies)] if subjects else []
     if topics or settings.topics_from_annotations:
-        topic_source = CoreSource(client, topics, settings.topic_queue_group)
+        topic_source = CoreSource(client, topics, settings.topic_queue_group, replies)
         sources.append(topic_source)
         if catalogue is not None and settings.topics_from_annotations:
-            never = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
-            catalogue.watch(lambda: topic_source.listen_on(catalogue.topics_besides(topics, never)))
+
+            def follow() -> None:
+                wanted_topics = catalogue.topics_besides(topics, ours)
+                replies.never((*ours, *wanted_topics))
+                topic_source.listen_on(wanted_topics)
+
+            catalogue.watch(follow)
     return [*sources]
 
 

@@ -139,6 +139,10 @@ class Settings:
         group=JETSTREAM, metavar="P", needs="stream")
     js_domain: str | None = setting(
         "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D", needs="stream")
+    reply_allow: tuple[str, ...] | None = setting(
+        "reply-allow", values.list_of(nats_values.subject), "_INBOX.>",
+        "with --stream: subjects that a message's X-Reply-Subject may name, with wildcards", group=JETSTREAM,
+        metavar="S[,S]", needs="stream")
 
     allow_function: tuple[str, ...] | None = setting(
         "allow-function", values.list_of(values.function_pattern), None,
@@ -150,6 +154,10 @@ class Settings:
         "hosts that callback_url may name: HOST or HOST:PORT, with *; none: any", group=CALLS, metavar="P[,P]")
     timeout_s: float = setting(
         "timeout", values.duration, "60s", "for one call, body included, time in the backlog not", "upstream_timeout",
+        group=CALLS, metavar="D")
+    max_timeout_s: float | None = setting(
+        "max-timeout", values.duration, None,
+        "the longest time-out that a function's annotation may ask for; none: ten times --timeout",
         group=CALLS, metavar="D")
     max_wait_s: float | None = setting(
         "max-wait", values.duration, None,

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.messages.replies import Replies
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import Msg, NatsClient, NatsError, Subscription
 from natsconnector.nats.jetstream import ACK_PREFIX
@@ -35,13 +36,6 @@ class CoreDelivery(MessageDelivery):
     identity: str | None = None
     published_at_s: float | None = None
 
-    @property
-    def reply_subject(self) -> str | None:
-        # We never reply to a $ subject, which belongs to the server: a reply to $JS.ACK would acknowledge a message,
-        # and a publisher could use our permissions to call $JS.API.
-        reply = self._msg.reply
-        return None if reply is not None and reply.startswith("$") else reply
-
     def hold_back(self, held_back: bool) -> None:
         pass
 
@@ -65,8 +59,11 @@ class CoreSource:
 
     _log = Logger()
 
-    def __init__(self, client: NatsClient, subjects: Sequence[str], queue_group: str) -> None:
+    def __init__(
+        self, client: NatsClient, subjects: Sequence[str], queue_group: str, replies: Replies | None = None
+    ) -> None:
         self._client = client
+        self._replies = replies or Replies(client)
         self._subjects = tuple(subjects)
         self._queue_group = queue_group
         self._deliver: Callable[[IDelivery], None] | None = None
@@ -107,7 +104,7 @@ class CoreSource:
                 subject=msg.subject, stream=msg.reply.split(".")[2], event="push_consumer",
             )  # fmt: skip
         if self._deliver is not None:
-            self._deliver(CoreDelivery(self._client, msg))
+            self._deliver(CoreDelivery(self._replies, msg, self._replies.reply_subject(msg.reply)))
 
     @property
     def not_ready(self) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from natsconnector.messages.delivery import publish
+from natsconnector.messages.replies import publish
 from natsconnector.model.headers import Header
 from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
 from natsconnector.nats import MaxPayloadExceeded, NatsClient, NatsError

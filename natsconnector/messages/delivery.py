@@ -1,24 +1,24 @@
-"""What deliveries of both kinds have in common: a NATS message, and a subject for its answer."""
+"""What deliveries of both kinds have in common: a NATS message, and a subject for its reply."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from natsconnector.model.call import CALL_ID
-from natsconnector.model.headers import Header
+from natsconnector.messages.replies import Replies
+from natsconnector.model.headers import Header, hops_of
 from natsconnector.model.reply import Reply
-from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
-from natsconnector.nats import MaxPayloadExceeded, Msg, NatsClient, NatsError
+from natsconnector.nats import Msg
 
 
 class MessageDelivery:
-    """The part of an :class:`~natsconnector.interfaces.IDelivery` that is told by its message."""
+    """The part of an :class:`~natsconnector.model.seams.IDelivery` that is told by its message."""
 
-    __slots__ = ("_client", "_msg")
+    __slots__ = ("_msg", "_replies", "reply_subject")
 
-    def __init__(self, client: NatsClient, msg: Msg) -> None:
-        self._client = client
+    def __init__(self, replies: Replies, msg: Msg, reply_subject: str | None) -> None:
+        self._replies = replies
         self._msg = msg
+        self.reply_subject = reply_subject
 
     @property
     def subject(self) -> str:
@@ -45,43 +45,9 @@ class MessageDelivery:
         return self._msg.headers.skipped
 
     @property
-    def reply_subject(self) -> str | None:
-        """Where the outcome goes; None when nobody asked for it."""
-        return self._msg.reply
-
-    @property
     def wants_answer(self) -> bool:
         return self.reply_subject is not None
 
     def answer(self, reply: Reply) -> None:
         if self.reply_subject is not None:
-            publish(self._client, self.reply_subject, reply.body, reply_headers(reply))
-
-
-def reply_headers(reply: Reply) -> list[Header]:
-    """
-    The headers of a reply on NATS: those of the response, its status, the call's id.
-
-    A failure has ``Nats-Service-Error-Code`` and ``Nats-Service-Error`` too (ADR-32), so that NATS's own tools show it.
-    """
-    headers = [("X-Function-Status", str(reply.status))] if reply.is_response else []
-    headers += reply.headers
-    if reply.call_id is not None:
-        headers.append((CALL_ID, reply.call_id))
-    if reply.error is not None:
-        headers += [("Nats-Service-Error-Code", str(reply.status)), ("Nats-Service-Error", reply.error)]
-    return headers
-
-
-def publish(client: NatsClient, subject: str, payload: bytes, headers: list[Header]) -> None:
-    """
-    Publish a reply.
-
-    :raises ReplyNotSent: nothing was published.
-    """
-    try:
-        client.publish(subject, payload, headers=headers)
-    except MaxPayloadExceeded as e:
-        raise ReplyTooLarge(f"the reply is larger than the NATS server takes: {e}") from e
-    except NatsError as e:
-        raise ReplyNotSent(str(e)) from e
+            self._replies.publish(self.reply_subject, reply, hops_of(self._msg.headers))

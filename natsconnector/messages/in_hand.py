@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.messages.replies import Replies
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
@@ -23,6 +24,8 @@ REPLY_SUBJECT = "X-Reply-Subject"
 _MOST_HELD_BACK = 10
 _MOST_HELD_BACK_BYTES = 64 << 20
 _MOST_DONE = 65536
+_LEAST_KEEP_ALIVE_S = 0.1
+_TELL_AGAIN_S = 600.0
 _REFUSED_S = (1.0, 30.0)
 
 
@@ -45,8 +48,11 @@ class InHand:
         room: int,
         has_room: Callable[[], object],
         server_version: Callable[[], str | None],
+        replies: Replies,
     ) -> None:
         self.client = client
+        self.replies = replies
+        self._told_s = -_TELL_AGAIN_S
         self._room = room
         self._has_room = has_room
         self._server_version = server_version
@@ -118,6 +124,16 @@ class InHand:
             asked.addCallback(self._answered, self._told)
             asked.addErrback(self._not_answered)
 
+    def tell_of_reply_subject(self, asked: str, subject: str) -> None:
+        """Say that a reply goes nowhere, every ten minutes at the most: publishers write such headers."""
+        if self._clock.seconds() - self._told_s >= _TELL_AGAIN_S:
+            self._told_s = self._clock.seconds()
+            self._log.warn(
+                "a message on {subject} asks for its reply on {asked}, which --reply-allow does not name, or where the"
+                " connector itself listens: it gets none",
+                subject=subject, asked=asked[:100], event="reply_not_allowed",
+            )  # fmt: skip
+
     def settled(self, delivery: JetStreamDelivery, done: bytes | None = None) -> None:
         """
         A delivery is no longer in hand: there is room for another one.
@@ -147,7 +163,7 @@ class InHand:
         """Tell the server from now on, at this interval, that what is in hand is being worked on."""
         if self._keep_alive.running:
             self._keep_alive.stop()
-        self._keep_alive.start(interval_s, now=False).addErrback(
+        self._keep_alive.start(max(interval_s, _LEAST_KEEP_ALIVE_S), now=False).addErrback(
             lambda f: self._log.failure("telling progress met a defect", f)
         )
 
@@ -220,7 +236,11 @@ class JetStreamDelivery(MessageDelivery):
     comes_again = True
 
     def __init__(self, in_hand: InHand, msg: Msg, where: Position) -> None:
-        super().__init__(in_hand.client, msg)
+        replies = in_hand.replies
+        asked = msg.headers.get(REPLY_SUBJECT) if msg.header_block else None
+        super().__init__(replies, msg, replies.subject_of_header(asked))
+        if asked and self.reply_subject is None:
+            in_hand.tell_of_reply_subject(asked, msg.subject)
         self._in_hand = in_hand
         self._ack_subject = msg.reply or ""
         self.where = where
@@ -237,12 +257,6 @@ class JetStreamDelivery(MessageDelivery):
     @property
     def published_at_s(self) -> float | None:
         return self.where.timestamp_ns / 1e9
-
-    @property
-    def reply_subject(self) -> str | None:
-        # Subjects that begin with $ are the server's own: a publisher could make us do there what it may not do itself.
-        asked = self._msg.headers.get(REPLY_SUBJECT)
-        return asked if asked and not asked.startswith("$") else None
 
     def hold_back(self, held_back: bool) -> None:
         self._in_hand.hold_back(self, held_back)

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
 from natsconnector.messages.facts import ConsumerFacts, NotUsable, consumer_facts
 from natsconnector.messages.in_hand import InHand
+from natsconnector.messages.replies import Replies
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
@@ -36,13 +37,24 @@ class JetStreamSource:
 
     _log = Logger()
 
-    def __init__(self, clock: Any, client: NatsClient, jetstream: JetStream, wanted: Wanted, *, room: int) -> None:
+    def __init__(
+        self,
+        clock: Any,
+        client: NatsClient,
+        jetstream: JetStream,
+        wanted: Wanted,
+        *,
+        room: int,
+        replies: Replies | None = None,
+    ) -> None:
         self._clock = clock
         self._client = client
         self._jetstream = jetstream
         self._wanted = wanted
         self._room = room
-        self._in_hand = InHand(clock, client, room, self._room_changed, lambda: jetstream.server_version)
+        self._in_hand = InHand(
+            clock, client, room, self._room_changed, lambda: jetstream.server_version, replies or Replies(client)
+        )
         self._is_held = False
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"

@@ -25,11 +25,22 @@ _NOT_FORWARDED = frozenset("authorization accept-encoding content-type".split())
 _NOT_RETURNED = frozenset(
     "x-call-id x-function-status x-reply-subject x-callback-url date server set-cookie www-authenticate".split()
 )
+HOPS = "Natsconnector-Hops"
+"""Of a reply that goes to a subject where somebody may listen for good: how many connectors' replies led to it."""
+
 # What NATS servers and clients act on, and what the connector says itself.
 _NATS_PREFIXES = ("nats-", "nmqtt-", "natsconnector-", "dead-letter-")
 # On a reply NATS clients take these for the status line of the header block: 503 means "no responders" to them.
 _STATUS_LINE = frozenset(("status", "description"))
 _RENAMED_PREFIX = "X-Function-Header-"
+
+
+def hops_of(headers: Iterable[Header]) -> int:
+    """How many connectors' replies led to a message with these headers."""
+    for name, value in headers:
+        if name == HOPS:
+            return int(value) if value.isascii() and value.isdigit() and len(value) < 9 else 0
+    return 0
 
 
 def is_header_name(name: str) -> bool:

@@ -13,6 +13,11 @@ from natsconnector.model.subjects import is_reserved, subject_fault
 
 TOPIC = "topic"
 
+# Whoever deploys a function writes its annotations.
+_LONGEST = 1024
+_LONGEST_TOPICS = 16384
+_MOST_TOPICS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -47,12 +52,33 @@ ANNOTATIONS = (TOPIC, *_TERMS, *_RETRIES)
 """All annotations that mean something here."""
 
 
-def terms_of(function: DeployedFunction, defaults: Terms) -> tuple[Terms, list[str]]:
-    """The terms of a function, and a sentence for each annotation that cannot be understood and is ignored."""
+def terms_of(function: DeployedFunction, defaults: Terms, max_timeout_s: float) -> tuple[Terms, list[str]]:
+    """
+    The terms of a function, and a sentence for each annotation that cannot be understood, or asks for too much.
+
+    A function may not hold slots for longer, nor be called more often, than the operator allows: its attempts and waits
+    are bounded by those of ``defaults``.
+
+    :param max_timeout_s: the longest time-out that an annotation may ask for.
+    """
     faults: list[str] = []
     terms, retries = _read(function, _TERMS, faults), _read(function, _RETRIES, faults)
+    own = defaults.retries
+    for found, annotation, field_name, least, most in (
+        (terms, "natsconnector.timeout", "timeout_s", 0.0, max_timeout_s),
+        (retries, "com.openfaas.retry.attempts", "attempts", 1, own.attempts),
+        (retries, "com.openfaas.retry.min_wait", "wait_s", own.wait_s, own.max_wait_s),
+        (retries, "com.openfaas.retry.max_wait", "max_wait_s", own.wait_s, own.max_wait_s),
+    ):
+        value = found.get(field_name)
+        if value is not None and not least <= value <= most:
+            found[field_name] = min(max(value, least), most)
+            faults.append(
+                f"function {function.full_name}: annotation {annotation}: {value:g} is not between {least:g} and"
+                f" {most:g}, which the connector allows; {found[field_name]:g} counts"
+            )
     if retries:
-        terms["retries"] = replace(defaults.retries, **retries)
+        terms["retries"] = replace(own, **retries)
     return replace(defaults, **terms) if terms else defaults, faults
 
 
@@ -64,22 +90,36 @@ def _read(
         text = function.annotations.get(annotation, "").strip()
         if text:
             try:
+                if len(text) > _LONGEST:
+                    raise ValueError(f"and so on has more than {_LONGEST} characters")
                 found[name] = parse(text)
             except ValueError as e:
-                faults.append(f"function {function.full_name}: annotation {annotation}: {text!r} {e}; it is ignored")
+                faults.append(
+                    f"function {function.full_name}: annotation {annotation}: {text[:40]!r} {e}; it is ignored"
+                )
     return found
 
 
 def topics_of(function: DeployedFunction, delimiter: str) -> tuple[list[str], list[str]]:
-    """The topics that a function's annotation names, and a sentence for each that is none and is ignored."""
-    topics, faults = [], []
-    for text in function.annotations.get(TOPIC, "").split(delimiter):
-        topic = text.strip()
-        if not topic:
+    """The topics that a function's annotation names, and a sentence that tells which others are ignored, if any are."""
+    text = function.annotations.get(TOPIC, "")
+    about = f"function {function.full_name}: annotation {TOPIC}: "
+    if len(text) > _LONGEST_TOPICS:
+        return [], [f"{about}it has more than {_LONGEST_TOPICS} characters, and is ignored"]
+    topics: dict[str, None] = {}
+    faults: list[str] = []
+    for item in text.split(delimiter):
+        topic = item.strip()
+        if not topic or topic in topics:
             continue
         fault = "is NATS's own, and never a topic" if is_reserved(topic) else subject_fault(topic)
+        if fault is None and len(topics) >= _MOST_TOPICS:
+            fault = f"is one topic too many for one function, which may have {_MOST_TOPICS}"
         if fault is None:
-            topics.append(topic)
+            topics[topic] = None
         else:
-            faults.append(f"function {function.full_name}: annotation {TOPIC}: {topic!r} {fault}; it is ignored")
-    return topics, faults
+            faults.append(f"{topic[:80]!r} {fault}")
+    if not faults:
+        return [*topics], []
+    more = f"; {len(faults) - 1} more items are ignored, too" if len(faults) > 1 else ""
+    return [*topics], [f"{about}{faults[0]}; it is ignored{more}"]

@@ -26,6 +26,7 @@ class Catalogue:
     :param interval_s: from one refresh to the next.
     :param delimiter: splits the annotation ``topic``.
     :param terms: how a function is called that says nothing about it.
+    :param max_timeout_s: the longest time-out that an annotation may ask for.
     :param close: closes what ``list_functions`` keeps open.
     """
 
@@ -39,6 +40,7 @@ class Catalogue:
         interval_s: float = 5.0,
         delimiter: str = ",",
         terms: Terms | None = None,
+        max_timeout_s: float = 600.0,
         close: Callable[[], Deferred[None]] = lambda: succeed(None),
     ) -> None:
         self._clock = clock
@@ -46,12 +48,13 @@ class Catalogue:
         self._interval_s = interval_s
         self._delimiter = delimiter
         self._default_terms = terms or Terms()
+        self._max_timeout_s = max_timeout_s
         self._close = close
         self._functions: list[DeployedFunction] = []
         self._subscribers: SubjectMap[Subscriber] = SubjectMap()
         self._terms: dict[str, Terms] = {}
         self._full_names: dict[str, str | None] = {}
-        self._faults: list[str] = []
+        self._faults: frozenset[str] = frozenset()
         self._fault: str | None = None
         self._refreshing: Deferred[None] | None = None
         self._clashes: set[str] = set()
@@ -135,7 +138,7 @@ class Catalogue:
         topics: dict[str, None] = {}
         faults: list[str] = []
         for function in functions:
-            terms, misread = terms_of(function, self._default_terms)
+            terms, misread = terms_of(function, self._default_terms, self._max_timeout_s)
             wanted, no_topics = topics_of(function, self._delimiter)
             faults += misread + no_topics
             all_terms[function.full_name] = terms
@@ -145,9 +148,9 @@ class Catalogue:
                 topics[topic] = None
         for fault in faults:
             if fault not in self._faults:
-                self._log.warn("{fault}", fault=fault)
+                self._log.warn("{fault}", fault=fault, event="annotation_fault")
         self._subscribers, self._terms, self._full_names = subscribers, all_terms, full_names
-        self.topics, self._faults = tuple(topics), faults
+        self.topics, self._faults = tuple(topics), frozenset(faults)
         self.is_known = True
         self._log.info("functions: {count}, topics: {topics}", count=len(functions), topics=", ".join(topics) or "none")
         for callback in list(self._watchers):

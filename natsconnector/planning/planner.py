@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
+from natsconnector.model.headers import hops_of
 from natsconnector.model.seams import IDelivery
 from natsconnector.model.subjects import covers
 from natsconnector.planning.annotations import Terms
@@ -17,6 +18,9 @@ from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
 
 NO_FUNCTION = 404
+LOOP = 508
+
+_MOST_HOPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Planner:
         """
         if delivery.header_error is not None:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
+        if hops_of(delivery.headers) >= _MOST_HOPS:
+            raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id = publishers_call_id(delivery.headers)
         if self._is_envelope(delivery.subject):
             return [self._envelope(delivery, own_id)]

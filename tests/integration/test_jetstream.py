@@ -76,7 +76,7 @@ class TakingTests(StreamCase):
 
     async def test_answer(self) -> None:
         """The outcome goes where the message's header says; the publisher has its PubAck."""
-        await self.taking()
+        await self.taking("--reply-allow", "results")
         answers, waits = self.answers_to("results")
         await self.js.publish("function.call", envelope("x"), headers={"X-Reply-Subject": "results"})
         await waits.when(lambda: len(answers) == 1)
@@ -196,7 +196,8 @@ class FailingTests(StreamCase):
             self.gateway.answer(recorded, status, b"no")
 
         self.gateway.respond = respond
-        await self.taking("--dead-letter", "dead", "--retry-attempts", "3", "--allow-function", "f*,gone,bad")
+        flags = ("--dead-letter", "dead", "--retry-attempts", "3", "--allow-function", "f*,gone,bad")
+        await self.taking("--reply-allow", "results", *flags)
         answers, waits = self.answers_to("results")
         cases = [
             (b"not json", "400", "not JSON", "0"),

@@ -62,10 +62,10 @@ class CoreSourceTests(SynchronousTestCase):
 
     def test_answers(self) -> None:
         """An answer goes to the reply subject, but never to one of the server's own."""
-        for reply in (b"inbox", b"$JS.ACK.S.C.1.1.1.1.0", b"$JS.API.STREAM.DELETE.S", b"$SYS.REQ.SERVER.PING"):
+        for reply in (b"_INBOX.x", b"$JS.ACK.S.C.1.1.1.1.0", b"$JS.API.STREAM.DELETE.S", b"$SYS.REQ.SERVER.PING"):
             self.peer.say(b"MSG a 1 " + reply + b" 2\r\nhi\r\n")
         self.peer.heard()
         self.assertEqual([delivery.wants_answer for delivery in self.deliveries], [True, False, False, False])
         for delivery in self.deliveries:
             delivery.answer(Reply(200, b"ok"))
-        self.assertEqual(self.peer.heard(), b"PUB inbox 2\r\nok\r\n")
+        self.assertEqual(self.peer.heard(), b"PUB _INBOX.x 2\r\nok\r\n")

@@ -24,11 +24,21 @@ class TopicsTests(SynchronousTestCase):
 
     def test_no_subjects(self) -> None:
         """What is no subject, or NATS's own, is named and left out."""
-        topics, faults = topics_of(function(topic="a b,ok,$JS.API.>,>"), ",")
+        topics, (fault,) = topics_of(function(topic="a b,ok,$JS.API.>,>"), ",")
         self.assertEqual(topics, ["ok", ">"])
-        self.assertEqual(len(faults), 2)
-        self.assertIn("'$JS.API.>' is NATS's own, and never a topic", faults[1])
-        self.assertIn("function f.ns: annotation topic: 'a b'", faults[0])
+        self.assertIn("function f.ns: annotation topic: 'a b' is not a subject", fault)
+        self.assertIn("; it is ignored; 1 more items are ignored, too", fault)
+        _, (fault,) = topics_of(function(topic="$JS.API.>"), ",")
+        self.assertIn("'$JS.API.>' is NATS's own, and never a topic; it is ignored", fault)
+
+    def test_bounds(self) -> None:
+        """Whoever deploys a function cannot have the connector read, or say, without end."""
+        topics, (fault,) = topics_of(function(topic=",".join(f"t{number}" for number in range(150))), ",")
+        self.assertEqual(len(topics), 100)
+        self.assertIn("'t100' is one topic too many for one function, which may have 100", fault)
+        self.assertIn("49 more items", fault)
+        topics, (fault,) = topics_of(function(topic="a b," * 40_000), ",")
+        self.assertEqual((topics, "more than 16384 characters" in fault), ([], True))
 
 
 class TermsTests(SynchronousTestCase):
@@ -49,7 +59,8 @@ class TermsTests(SynchronousTestCase):
                     "com.openfaas.retry.max_wait": "10s",
                 },
             ),
-            Terms(RetryPolicy(backoff="equal")),
+            Terms(RetryPolicy(9, backoff="equal")),
+            600,
         )
         self.assertEqual(faults, [])
         retries = RetryPolicy(5, frozenset({500, 502}), 1, 10, "equal")
@@ -57,7 +68,7 @@ class TermsTests(SynchronousTestCase):
 
     def test_wrong_values(self) -> None:
         """A wrong value is told with function and value, and ignored; the others count."""
-        terms, faults = terms_of(function(natsconnector__timeout="soon", natsconnector__async="yes"), Terms())
+        terms, faults = terms_of(function(natsconnector__timeout="soon", natsconnector__async="yes"), Terms(), 600)
         self.assertEqual(terms, Terms(asynchronous=True))
         self.assertEqual(
             faults,
@@ -67,7 +78,27 @@ class TermsTests(SynchronousTestCase):
             ],
         )
 
+    def test_ceilings(self) -> None:
+        """A function holds slots no longer, and is called no more often, than the operator allows."""
+        defaults = Terms(RetryPolicy(attempts=3, wait_s=0.5, max_wait_s=120))
+        annotations = {
+            "natsconnector.timeout": "8760h", "com.openfaas.retry.attempts": "1000",
+            "com.openfaas.retry.min_wait": "1ns", "com.openfaas.retry.max_wait": "1h",
+        }  # fmt: skip
+        terms, faults = terms_of(DeployedFunction("f", "ns", annotations), defaults, 600)
+        self.assertEqual((terms.timeout_s, terms.retries), (600, defaults.retries))
+        self.assertEqual(len(faults), 4)
+        self.assertIn(
+            "natsconnector.timeout: 3.1536e+07 is not between 0 and 600, which the connector allows", faults[0]
+        )
+
+    def test_long_values(self) -> None:
+        """An annotation is bounded before it is read: 256 kB of digits cost nothing."""
+        terms, (fault,) = terms_of(function(natsconnector__timeout="1" * 250_000), Terms(), 600)
+        self.assertIsNone(terms.timeout_s)
+        self.assertLess(len(fault), 200)
+
     def test_nothing_said(self) -> None:
         """Without annotations the settings hold."""
         terms = Terms(max_inflight=3)
-        self.assertIs(terms_of(function(), terms)[0], terms)
+        self.assertIs(terms_of(function(), terms, 600)[0], terms)

@@ -123,6 +123,13 @@ class PlannerTests(SynchronousTestCase):
         self.assertIsNotNone(planner.plan(FakeDelivery(b'{"function": "f"}', "function.call")))
         self.assertIsNone(planner.plan(FakeDelivery(b"", "banner")))
 
+    def test_goes_round(self) -> None:
+        """A message that connectors' replies lead to again and again ends."""
+        self.calls(FakeDelivery(b"x", "data", [("Natsconnector-Hops", "7")]))
+        error = self.assertRaises(Refused, self.calls, FakeDelivery(b"x", "data", [("Natsconnector-Hops", "8")]))
+        self.assertEqual(error.code, 508)
+        self.calls(FakeDelivery(b"x", "data", [("Natsconnector-Hops", "many")]))
+
     def test_call_ids(self) -> None:
         """Derived from the message's identity and the function, so that they last over attempts and replicas."""
         figlet, cat = self.calls(FakeDelivery(b"x", "banner", identity="S-7"))
