@@ -21,10 +21,8 @@ _NOT_FORWARDED = frozenset(
     "authorization accept-encoding content-type user-agent x-call-id x-callback-url x-reply-subject x-topic"
     " x-connector".split()
 )
-# Not true any more of a body that was unpacked, or said by the answer itself.
-_NOT_RETURNED = frozenset(
-    "content-encoding x-call-id x-function-status date server set-cookie www-authenticate".split()
-)
+# Said by the answer itself, or meant for a browser.
+_NOT_RETURNED = frozenset("x-call-id x-function-status date server set-cookie www-authenticate".split())
 # What NATS servers and clients act on, and what we say ourselves.
 _NATS_PREFIXES = ("nats-", "natsconnector-", "dead-letter-")
 

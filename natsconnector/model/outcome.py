@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall
@@ -26,7 +27,7 @@ class Outcome:
     status: int
     """The answer's HTTP status; without an answer, the status that names the fault best."""
     body: bytes = b""
-    headers: tuple[Header, ...] = ()
+    headers: Sequence[Header] = ()
     failure: str | None = None
     """Why there is no answer, in one sentence; None when there is one."""
     not_executed: bool = False
@@ -37,6 +38,10 @@ class Outcome:
     """This connector did not get to it, or did not wait for its end: a durable message is left to a later delivery."""
     retry_after_s: float | None = None
     """How long the answer asks to wait, from its ``Retry-After``."""
+    gateway_down: bool = False
+    """It says nothing about the function: the gateway cannot be reached, or does not reach what it needs itself."""
+    not_deployed: bool = False
+    """The gateway says that there is no such function."""
 
     @property
     def ok(self) -> bool:
@@ -56,9 +61,11 @@ class Outcome:
         return f"the gateway answered {self.status} to the asynchronous call of {call.function}{hint}"
 
 
-def failed(status: int, reason: str, *, not_executed: bool = False, final: bool = False) -> Outcome:
+def failed(
+    status: int, reason: str, *, not_executed: bool = False, final: bool = False, gateway_down: bool = False
+) -> Outcome:
     """The outcome of an attempt that got no HTTP answer."""
-    return Outcome(status, failure=reason, not_executed=not_executed, final=final)
+    return Outcome(status, failure=reason, not_executed=not_executed, final=final, gateway_down=gateway_down)
 
 
 def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from natsconnector.gateway import BasicAuth, GatewayClient, exchange
+from natsconnector.gateway import BasicAuth, GatewayClient, agent
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.seams import IGateway
@@ -207,7 +207,7 @@ class GatewayClientTests(ClientCase):
 
     async def test_given_up_before_a_connection(self) -> None:
         """Until a connection stands, whatever ends the call leaves it not executed: its deadline, or its caller."""
-        self.patch(exchange, "gateway_endpoint", lambda *_: NeverConnected())
+        self.patch(agent, "gateway_endpoint", lambda *_: NeverConnected())
         for timeout_s, status, text in ((0.05, 502, "no connection within 0.05 s"), (60.0, 503, "was called")):
             client = self.client_of("http://127.0.0.1:1", timeout_s=timeout_s)
             ending = client.call(FunctionCall("f", call_id="i"))

@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.gateway import GatewayClient, endpoint, exchange
+from natsconnector.gateway import GatewayClient, agent, endpoint
 from natsconnector.model.call import FunctionCall
 from tests.gateway.servers import RawConnection, RawServer, RawServerCase, answer
 from tests.nats.issuing import Authority
@@ -111,7 +111,7 @@ class TlsTests(RawServerCase):
         """With a long time for the call, there is still a short one for the handshake."""
         server = self.serve(lambda connection: None)
         self.patch(RawConnection, "dataReceived", lambda connection, data: None)
-        self.patch(exchange, "_CONNECT_TIMEOUT_S", 0.2)
+        self.patch(agent, "CONNECT_TIMEOUT_S", 0.2)
         text = await self.refused(f"https://localhost:{server.port}", self.authority.ca, timeout_s=60)
         self.assertIn("no TLS connection within 0.2 s", text)
         await server.when_lost
