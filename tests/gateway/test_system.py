@@ -206,7 +206,8 @@ class FaultTests(SystemCase):
         for part in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n["):
             client = self.start({NAMESPACES: part}, timeout_s=0.2)
             text = await self.fault(client.functions())
-            self.assertEqual(text, f"GET {NAMESPACES}: the gateway did not answer within 0.2 s")
+            what = "end its answer" if part else "answer"
+            self.assertEqual(text, f"GET {NAMESPACES}: the gateway did not {what} within 0.2 s")
             await self.server.when_lost
 
     async def test_too_large(self) -> None:
