@@ -140,6 +140,7 @@ class GatewayClient:
         if self._credentials is not None and not authorization:
             parts.append(f"Authorization: {self._credentials.authorization()}\r\n")
             lines += 1
+            self._no_credentials = ""
         parts.append(f"Content-Length: {len(call.body)}\r\n\r\n")
         return encode_head("".join(parts), lines)
 

@@ -88,6 +88,7 @@ class Exchange:
         if self.ended:
             connection.abort()
         elif not connection.carry(self):
+            connection.abort()
             self.fail(NotConnected("the connection broke before anything was sent"))
 
     def not_connected(self, failure: Failure) -> None:
@@ -233,10 +234,12 @@ class Connection(Protocol):
             return
         self._exchange = None
         reply = parser.reply()
-        if parser.keep_alive and not self._unsent:
+        if self._unsent:  # it came before the request was all sent, and nobody may read the rest
+            self.abort()
+        elif parser.keep_alive:
             self._pool.rests(self)
         else:
-            self.abort()
+            self.close()
         exchange.succeed(reply)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
