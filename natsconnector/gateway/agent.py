@@ -15,8 +15,9 @@ from zope.interface import implementer
 
 from natsconnector.gateway.connection import Connection, Exchange
 from natsconnector.gateway.endpoint import gateway_endpoint
-from natsconnector.gateway.http1 import BadRequest, Reply, encode_request
+from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin
+from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
 
 CONNECT_TIMEOUT_S = 10.0

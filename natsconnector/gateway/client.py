@@ -12,8 +12,9 @@ from zope.interface import implementer
 
 from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
 from natsconnector.gateway.http import USER_AGENT, GatewayHttp
-from natsconnector.gateway.http1 import BadRequest, Reply, encode_head
+from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.outcomes import START_TIME, outcome_of, outcome_without
+from natsconnector.gateway.request import BadRequest, encode_head
 from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
 from natsconnector.model.outcome import BAD_GATEWAY, MALFORMED, Outcome, failed
 from natsconnector.model.seams import IGateway

@@ -13,8 +13,9 @@ from twisted.web.http_headers import Headers
 
 from natsconnector import __version__
 from natsconnector.gateway.agent import GatewayAgent
-from natsconnector.gateway.http1 import BadRequest, Reply, encode_request
+from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin, parse_origin
+from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
 
 USER_AGENT = f"natsconnector/{__version__}"

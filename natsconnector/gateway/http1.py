@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client speaks it: requests to bytes, bytes to responses. Knows nothing of sockets.
+"""HTTP/1.1 as a client hears it: bytes to responses. Knows nothing of sockets.
 
 llhttp (by httptools) splits and checks the input, strictly: nothing that RFC 9112 forbids is mended. What is kept of a
 head is its bytes: header lines become objects only when somebody asks for them.
@@ -7,7 +7,6 @@ head is its bytes: header lines become objects only when somebody asks for them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import cached_property, lru_cache
 
 from httptools import HttpParserError, HttpResponseParser
@@ -24,9 +23,6 @@ _BEGIN = b"HTTP/1."
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_TARGET = re.compile(rb"[\x21-\x7e]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 # What llhttp says, in our words; the first that its text contains.
 _REASONS = (
     ("with Content-Length", "it has a Content-Length and a Transfer-Encoding"),
@@ -50,10 +46,6 @@ class BadResponse(Exception):
 
 class BodyTooLarge(Exception):
     """The body of a response exceeds the limit."""
-
-
-class BadRequest(ValueError):
-    """A request cannot be written; the text says why."""
 
 
 class Reply:
@@ -267,45 +259,3 @@ class ResponseParser:
     def _refuse(self, reason: str) -> None:
         self._fault = BadResponse(reason)
         raise self._fault
-
-
-def encode_request(
-    method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes | None = None
-) -> bytes:
-    """
-    A request.
-
-    :param target: path and query.
-    :param headers: without ``Content-Length``, which tells the body's.
-    :param body: None for none, which is not told either.
-    :raises BadRequest: something cannot stand where it is.
-    """
-    if not _TOKEN.fullmatch(method):
-        raise BadRequest("the method is not valid")
-    if not _TARGET.fullmatch(target):
-        raise BadRequest("the path is not valid")
-    lines = [b"%b %b HTTP/1.1\r\n" % (method, target)]
-    for name, value in headers:
-        if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise BadRequest("a header is not valid")
-        lines.append(b"%b: %b\r\n" % (name, value))
-    if body is not None:
-        lines.append(b"Content-Length: %d\r\n" % len(body))
-    lines.append(b"\r\n")
-    if body:
-        lines.append(body)
-    return b"".join(lines)
-
-
-def encode_head(head: str, lines: int) -> bytes:
-    """
-    A request's head that was written as text, checked as a whole: it has as many lines as were meant.
-
-    :raises BadRequest: something in it begins or ends a line, or has no encoding.
-    """
-    if head.count("\n") != lines or head.count("\r") != lines or "\0" in head:
-        raise BadRequest("a header has a line break or a NUL in it")
-    try:
-        return head.encode()
-    except UnicodeEncodeError:
-        raise BadRequest("a header has a character without an encoding") from None

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from natsconnector.gateway import errors
 from natsconnector.gateway.http import GatewayHttp
-from natsconnector.gateway.http1 import BadRequest
+from natsconnector.gateway.request import BadRequest
 from tests.gateway.servers import RawConnection, RawServerCase, answer
 
 OK = b"HTTP/1.1 200 OK\r\n"

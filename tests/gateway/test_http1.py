@@ -14,13 +14,10 @@ from natsconnector.gateway.http1 import (
     MAX_HEAD_BYTES,
     MAX_HEADER_LINES,
     MAX_INTERIM_RESPONSES,
-    BadRequest,
     BadResponse,
     BodyTooLarge,
     Reply,
     ResponseParser,
-    encode_head,
-    encode_request,
 )
 from tests.nats import profile  # noqa: F401
 
@@ -417,38 +414,3 @@ class AnyInputTests(ResponseCase):
                 data += b"%x\r\n%b\r\n" % (len(rest[:size]), rest[:size])
                 rest = rest[size:]
         self.check(Good(data + b"0\r\n\r\n", 200, body, TE), [data + b"0\r\n\r\n"])
-
-
-class RequestTests(SynchronousTestCase):
-    """Requests in bytes."""
-
-    def test_encode(self) -> None:
-        """Line, headers, length, body; None tells no length."""
-        self.assertEqual(
-            encode_request(b"POST", b"/f?a", [(b"Host", b"h:1"), (b"A", b"")], b"hi"),
-            b"POST /f?a HTTP/1.1\r\nHost: h:1\r\nA: \r\nContent-Length: 2\r\n\r\nhi",
-        )
-        self.assertEqual(encode_request(b"GET", b"/", []), b"GET / HTTP/1.1\r\n\r\n")
-        self.assertEqual(encode_request(b"PUT", b"/", [], b""), b"PUT / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
-
-    def test_refused(self) -> None:
-        """Nothing that could end a line, or begin another request, is written."""
-        for method, target, name, value in (
-            (b"GE T", b"/", b"A", b""),
-            (b"", b"/", b"A", b""),
-            (b"GET", b"/ HTTP/1.1\r\n", b"A", b""),
-            (b"GET", b"", b"A", b""),
-            (b"GET", b"/\xc3", b"A", b""),
-            (b"GET", b"/", b"A:", b""),
-            (b"GET", b"/", b"", b""),
-            (b"GET", b"/", b"A", b"1\r\nB: 2"),
-            (b"GET", b"/", b"A", b"1\n"),
-            (b"GET", b"/", b"A", b"\0"),
-        ):
-            self.assertRaises(BadRequest, encode_request, method, target, [(name, value)])
-
-    def test_head(self) -> None:
-        """A head written as text has the lines it was meant to have, and an encoding."""
-        self.assertEqual(encode_head("POST / HTTP/1.1\r\nA: ü\r\n\r\n", 3), b"POST / HTTP/1.1\r\nA: \xc3\xbc\r\n\r\n")
-        for head in ("A: 1\r\nB: 2\r\n\r\n", "A: \n\r\n\r\n", "A: \r\r\n\r\n", "A: \0\r\n\r\n", "A: \ud800\r\n\r\n"):
-            self.assertRaises(BadRequest, encode_head, head, 2)
