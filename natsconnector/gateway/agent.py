@@ -162,14 +162,8 @@ class GatewayAgent:
         body = None if producer is None else await _produced(producer)
         if body is None and method in (b"POST", b"PUT"):
             body = b""  # RFC 9110, 8.6: a length is expected
-        sent = [
-            (name, value)
-            for name, values in (headers or Headers()).getAllRawHeaders()
-            for value in values
-            if name.lower() not in (b"host", b"content-length", b"transfer-encoding", b"connection")
-        ]
-        head = [(b"Host", self._origin.host_header.encode()), *sent]
-        request = encode_request(method, target, head, body)
+        lines = [(name, value) for name, values in (headers or Headers()).getAllRawHeaders() for value in values]
+        request = encode_request(method, target, self._origin.host_header.encode(), lines, body)
         reply = await self.exchange(request, self._timeout_s, head_only=method == b"HEAD")
         return WholeResponse(reply)
 

@@ -14,7 +14,7 @@ from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
 from natsconnector.gateway.http import USER_AGENT, GatewayHttp
 from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.outcomes import START_TIME, outcome_of, outcome_without
-from natsconnector.gateway.request import BadRequest, encode_head
+from natsconnector.gateway.request import FRAMING, BadRequest, encode_head
 from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
 from natsconnector.model.outcome import BAD_GATEWAY, MALFORMED, Outcome, failed
 from natsconnector.model.seams import IGateway
@@ -132,6 +132,8 @@ class GatewayClient:
             for name, value in call.headers:
                 parts.append(f"{name}: {value}\r\n")
                 lower = name.lower()
+                if lower in FRAMING:
+                    raise BadRequest(f"the header {name} is not a caller's")
                 encoding = encoding or lower == "accept-encoding"
                 authorization = authorization or lower == "authorization"
             lines += len(call.headers)

@@ -173,8 +173,6 @@ class Connection(Protocol):
     def carry(self, exchange: Exchange) -> bool:
         """Send the request; False when surely no byte of it went out."""
         transport: Any = self.transport
-        if self.lost:
-            return False
         rest: bytes | memoryview = exchange.request
         if self._write_now is not None:
             written = self._write_now(exchange.request)

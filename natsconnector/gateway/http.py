@@ -58,7 +58,7 @@ class GatewayHttp(HTTPClient):
         )
         self._reactor = reactor
         self._timeout_s = timeout_s
-        self._host = (b"Host", self.origin.host_header.encode())
+        self._host = self.origin.host_header.encode()
         super().__init__(self.agent, cookiejar=IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[])))
 
     def request(self, method: str, url: Any, **more: Any) -> Deferred[_Response]:
@@ -82,8 +82,7 @@ class GatewayHttp(HTTPClient):
         target = self.origin.prefix + below
         body = b"" if data is None and method.upper() in ("POST", "PUT") else data
         try:
-            lines = [self._host, *_raw(headers)]
-            request = encode_request(method.upper().encode(), (target or "/").encode(), lines, body)
+            request = encode_request(method.upper().encode(), (target or "/").encode(), self._host, _raw(headers), body)
         except ValueError as e:
             return fail(e if isinstance(e, BadRequest) else BadRequest("the request has no encoding"))
         exchange: Deferred[Any] = self.exchange(request, timeout_s, head_only=method.upper() == "HEAD")

@@ -319,10 +319,10 @@ class KeptConnectionTests(AgentCase):
         wire.receive(answer())
         self.assertTrue(wire.aborted)
         wire.end()
-        [wire] = self.answered()
-        wire.end()
-        self.assertNoResult(self.exchange())
-        self.assertEqual(len(self.endpoint.waiting), 1)
+        for wire in self.answered(2):
+            wire.end()
+        # Nor is it counted as one that is kept.
+        self.assertEqual([wire.closed or wire.aborted for wire in self.answered(2)], [False, False])
 
     def test_nothing_written(self) -> None:
         """Only when no byte of a request left on a kept connection it is sent on another."""
@@ -345,6 +345,14 @@ class KeptConnectionTests(AgentCase):
         self.clock.advance(IDLE_CONNECTION_S - 1)
         self.assertTrue(second.closed or second.aborted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        # Nothing is sent on what is being closed.
+        self.assertNoResult(self.exchange())
+        self.assertEqual(len(self.endpoint.waiting), 1)
+
+    def test_close_without_any(self) -> None:
+        """A connection that ended by itself need not end again."""
+        self.answered()[0].end()
+        self.successResultOf(self.agent.close())
 
     def test_close(self) -> None:
         """Closing waits for the connections that rest; those in use are closed behind their response."""

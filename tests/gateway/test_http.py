@@ -276,6 +276,12 @@ class OursTests(FaceTests, FaceCase):
         paths = [request.split(b" ")[1] for request in self.server.requests]
         self.assertEqual(paths, [b"/below/a", b"/below/a", b"/below", b"/below?a"])
 
+    async def test_no_redirect_of_the_rare(self) -> None:
+        """Nor is a redirect followed by what treq works out for itself."""
+        client = self.start(answer(b"", b"302 Found", b"Location: /elsewhere"))
+        self.assertEqual((await client.get("/", params={"a": "b"})).code, 302)
+        self.assertEqual(len(self.server.requests), 1)
+
     async def test_foreign(self) -> None:
         """What is not of the gateway, or no request, goes nowhere."""
         client = self.start(answer())

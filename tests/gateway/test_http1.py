@@ -363,7 +363,7 @@ class BoundTests(ResponseCase):
 
     def test_tiny_chunks(self) -> None:
         """A body in chunks of two bytes takes memory as its size does, not as their number."""
-        number = 100_000
+        number = 300_000
         data = CHUNKED + b"2\r\nhi\r\n" * number + b"0\r\n\r\n"
         pieces = [data[begin : begin + 65536] for begin in range(0, len(data), 65536)]
         tracemalloc.start()

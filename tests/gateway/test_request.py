@@ -13,11 +13,12 @@ class RequestTests(SynchronousTestCase):
     def test_encode(self) -> None:
         """Line, headers, length, body; None tells no length."""
         self.assertEqual(
-            encode_request(b"POST", b"/f?a", [(b"Host", b"h:1"), (b"A", b"")], b"hi"),
+            encode_request(b"POST", b"/f?a", b"h:1", [(b"A", b"")], b"hi"),
             b"POST /f?a HTTP/1.1\r\nHost: h:1\r\nA: \r\nContent-Length: 2\r\n\r\nhi",
         )
-        self.assertEqual(encode_request(b"GET", b"/", []), b"GET / HTTP/1.1\r\n\r\n")
-        self.assertEqual(encode_request(b"PUT", b"/", [], b""), b"PUT / HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        self.assertEqual(encode_request(b"GET", b"/", b"h", []), b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        put = encode_request(b"PUT", b"/", b"h", [], b"")
+        self.assertEqual(put, b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
 
     def test_refused(self) -> None:
         """Nothing that could end a line, or begin another request, is written."""
@@ -33,7 +34,13 @@ class RequestTests(SynchronousTestCase):
             (b"GET", b"/", b"A", b"1\n"),
             (b"GET", b"/", b"A", b"\0"),
         ):
-            self.assertRaises(BadRequest, encode_request, method, target, [(name, value)])
+            self.assertRaises(BadRequest, encode_request, method, target, b"h", [(name, value)])
+
+    def test_framing(self) -> None:
+        """Who sets what frames a request does not set it."""
+        names = (b"Host", b"content-length", b"Transfer-Encoding", b"Connection")
+        request = encode_request(b"GET", b"/", b"h", [(name, b"chunked") for name in names])
+        self.assertEqual(request, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 
     def test_head(self) -> None:
         """A head written as text has the lines it was meant to have, and an encoding."""
