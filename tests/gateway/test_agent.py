@@ -6,13 +6,10 @@ from typing import Any, cast
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from natsconnector.gateway import agent, errors
@@ -22,59 +19,9 @@ from natsconnector.gateway.endpoint import TlsFault
 from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import parse_origin
 from tests.gateway.servers import answer
+from tests.gateway.wires import Endpoint, Wire
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
-
-
-class Wire(StringTransport):
-    """The other side of one connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__()
-        self.connection = connection
-        self.closed = self.aborted = False
-
-    def loseConnection(self) -> None:
-        self.closed = True
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-    def receive(self, data: bytes) -> None:
-        self.connection.dataReceived(data)
-
-    def end(self, reason: type[Exception] = error.ConnectionDone) -> None:
-        self.connection.connectionLost(Failure(reason()))
-
-
-@implementer(IStreamClientEndpoint)
-class Endpoint:
-    """Connects when a test says so."""
-
-    def __init__(self) -> None:
-        self.waiting: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
-        self.wires: list[Wire] = []
-        self.cancelled = 0
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        def cancel(_: object) -> None:
-            self.cancelled += 1
-
-        connecting: Deferred[IProtocol] = Deferred(cancel)
-        self.waiting.append((factory, connecting))
-        return connecting
-
-    def accept(self) -> Wire:
-        factory, connecting = self.waiting.pop(0)
-        connection = cast(Any, factory.buildProtocol(cast(Any, None)))
-        wire = Wire(connection)
-        self.wires.append(wire)
-        connection.makeConnection(wire)
-        connecting.callback(connection)
-        return wire
-
-    def refuse(self, reason: Exception) -> None:
-        self.waiting.pop(0)[1].errback(Failure(reason))
 
 
 class AgentCase(SynchronousTestCase):

@@ -7,19 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import capturedLogs, formatEvent
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from natsconnector.gateway import BasicAuth, GatewayClient, agent
+from natsconnector.gateway import BasicAuth, GatewayClient
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import returned
-from natsconnector.model.outcome import Outcome
 from natsconnector.model.seams import IGateway
 from tests.gateway.servers import RawConnection, RawServerCase, answer
 
@@ -191,63 +187,6 @@ class GatewayClientTests(ClientCase):
             said = f"the answer of f cannot be read ({reason}); it has been executed, or may have been"
             self.assertEqual(outcome.failure, said)
             await self.server.when_lost
-
-    async def test_deadline(self) -> None:
-        """The deadline holds for the headers and for a body that stalls; the connection is closed."""
-        for chunks in ((), (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",)):
-            client = self.client(self.respond_with(*chunks), timeout_s=0.2)
-            outcome = await client.call(FunctionCall("f", call_id="i"))
-            self.assertEqual((outcome.status, outcome.not_executed, outcome.final), (504, False, bool(chunks)))
-            said = "f did not end its answer within 0.2 s; it has been executed, or may have been"
-            self.assertEqual(outcome.failure, said if chunks else "f did not answer within 0.2 s")
-            await self.server.when_lost
-
-    async def test_cancelled(self) -> None:
-        """A cancelled call ends in an outcome and closes its connection, while it waits for headers or body."""
-        for chunks in ((), (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",)):
-            arrived: Deferred[None] = Deferred()
-
-            def respond(
-                connection: RawConnection, chunks: tuple[bytes, ...] = chunks, arrived: Deferred[None] = arrived
-            ) -> None:
-                for chunk in chunks:
-                    connection.write(chunk)
-                cast(Any, reactor).callLater(0, arrived.callback, None)
-
-            ended: Deferred[Outcome] = self.client(respond).call(FunctionCall("f", call_id="i"))
-            await arrived
-            ended.cancel()
-            outcome = await ended
-            self.assertEqual((outcome.status, outcome.unfinished, outcome.not_executed), (503, True, False))
-            self.assertIn("may have been executed", outcome.failure or "")
-            await self.server.when_lost
-
-    async def test_own_deadline(self) -> None:
-        """A call's own time limit counts instead of the client's."""
-        client = self.client(self.respond_with(), timeout_s=60.0)
-        outcome = await client.call(FunctionCall("f", call_id="i", timeout_s=0.1))
-        self.assertEqual((outcome.status, outcome.not_executed), (504, False))
-        self.assertEqual(outcome.failure, "f did not answer within 0.1 s")
-
-    async def test_given_up_before_a_connection(self) -> None:
-        """Until a connection stands, whatever ends the call leaves it not executed: its deadline, or its caller."""
-        self.patch(agent, "gateway_endpoint", lambda *_: NeverConnected())
-        for timeout_s, status, text in ((0.05, 502, "no connection within 0.05 s"), (60.0, 503, "was called")):
-            client = self.client_of("http://127.0.0.1:1", timeout_s=timeout_s)
-            ending = client.call(FunctionCall("f", call_id="i"))
-            if status == 503:
-                ending.cancel()
-            outcome = await ending
-            self.assertEqual((outcome.status, outcome.not_executed), (status, True))
-            self.assertIn(text, outcome.failure or "")
-
-
-@implementer(IStreamClientEndpoint)
-class NeverConnected:
-    """Where a connection is always on its way."""
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        return Deferred()
 
 
 class CallCredentialsTests(ClientCase):

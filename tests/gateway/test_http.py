@@ -226,7 +226,7 @@ class FaceTests:
 
     async def test_time_out(self: Any) -> None:
         """A server that is silent; the connection is closed."""
-        await self.fails(self.start(b""), timeout=0.1)
+        await self.fails(self.start(b""), timeout=0.5)
         await self.server.when_lost
 
     async def test_cancelled(self: Any) -> None:
@@ -263,7 +263,7 @@ class OursTests(FaceTests, FaceCase):
         """A body that is too large, or stalls, fails the request, and ends its connection."""
         self.assertIsInstance(await self.fails(self.start(answer(b"x" * 1001))), errors.ResponseTooLarge)
         await self.server.when_lost
-        problem = await self.fails(self.start(answer(b"hi")[:-1]), timeout=0.1)
+        problem = await self.fails(self.start(answer(b"hi")[:-1]), timeout=0.5)
         self.assertIsInstance(problem, errors.TimedOut)
         await self.server.when_lost
 
