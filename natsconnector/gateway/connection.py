@@ -32,6 +32,9 @@ from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Reply, Respon
 _SENT_SOON_BYTES = 65536
 
 
+_MOST_FAILED_WRITES = 10
+
+
 class Pool(Shape):
     """What a connection tells whoever made it."""
 
@@ -139,6 +142,7 @@ class Connection(Protocol):
         self._write_now: Callable[[bytes], Any] | None = None
         self._socket: socket.socket | None = None
         self._unsent = 0  # how often the transport has yet to say that it has written all
+        self._failed_writes = 0
         self.lost = False
 
     def connectionMade(self) -> None:
@@ -147,6 +151,7 @@ class Connection(Protocol):
             # Writing at once, not when the reactor finds that it can, saves three system calls of five. And it tells
             # whether anything went out.
             self._write_now = transport.writeSomeData
+            vars(transport)["writeSomeData"] = self._write_rest
             transport.setTcpNoDelay(True)
         self._socket = _socket_below(transport)
 
@@ -190,6 +195,20 @@ class Connection(Protocol):
                 self._unsent = 2
                 transport.registerProducer(self, False)
         return True
+
+    def _write_rest(self, data: bytes) -> Any:
+        """
+        What the transport calls when it can write.
+
+        A write that fails must not end the connection before what came is read: a server that refuses a request by
+        its head answers, and closes. Reading then finds the end, too; the count is for what should never be.
+        """
+        assert self._write_now is not None
+        written = self._write_now(data)
+        if isinstance(written, Exception) and self._failed_writes < _MOST_FAILED_WRITES:
+            self._failed_writes += 1
+            return 0
+        return written
 
     def resumeProducing(self) -> None:
         self._unsent -= 1
@@ -243,6 +262,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
         self._socket = None
+        vars(self.transport).pop("writeSomeData", None)  # which would keep both alive
         self._pool.lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is None:

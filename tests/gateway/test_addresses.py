@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from natsconnector.model.call import FunctionCall
-from tests.gateway.servers import answer
+from tests.gateway.servers import RawConnection, answer
 from tests.gateway.test_client import ANSWER, ClientCase
 
 
@@ -79,6 +79,19 @@ class RequestTests(ClientCase):
             self.assertTrue(outcome.body == body, outcome.failure)
             self.assertTrue(self.server.requests[-1].endswith(b"\r\n\r\n" + body))
         self.assertEqual(len(self.server.connections), 1)
+
+    async def test_refused_by_its_head(self) -> None:
+        """An answer that comes before the request is all sent, and the close behind it, is the answer."""
+
+        def refuse(connection: RawConnection, data: bytes) -> None:
+            connection.write(answer(b"no", b"413 Too Large"))
+            connection.lose()
+
+        self.patch(RawConnection, "dataReceived", refuse)
+        for _ in range(5):
+            client = self.client(self.respond_with())
+            outcome = await client.call(FunctionCall("f", b"x" * 5_000_000, call_id="i"))
+            self.assertEqual((outcome.status, outcome.body), (413, b"no"), outcome.failure)
 
     async def test_silent_close(self) -> None:
         """A connection that was closed behind its answer is not used again, nor one on which more came than asked."""
