@@ -65,6 +65,7 @@ class GatewayClient:
             max_response_bytes=max_response_bytes,
             ca_file=ca_file,
         )
+        self._exchange = self._http.agent.exchange
         origin = self._http.origin
         self._called = f"POST {origin.prefix}/function/"
         self._queued = f"POST {origin.prefix}/async-function/"
@@ -85,7 +86,7 @@ class GatewayClient:
                 failed(MALFORMED, f"{call.function!a:.100} cannot be called: {e}", not_executed=True, final=True)
             )
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        exchange: Deferred[Any] = self._http.exchange(head + call.body, timeout_s)
+        exchange: Deferred[Any] = self._exchange(head + call.body, timeout_s)
         return exchange.addCallbacks(self._outcome, outcome_without, callbackArgs=(call,), errbackArgs=(call,))
 
     def probe(self) -> Deferred[bool]:

@@ -15,7 +15,6 @@ from twisted.internet.tcp import Connection as TcpConnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from natsconnector.gateway.endpoint import TlsFault
 from natsconnector.gateway.errors import (
     BrokeOff,
     GivenUp,
@@ -139,7 +138,8 @@ class Connection(Protocol):
         self._pool = pool
         self._parser = ResponseParser(pool.max_response_bytes)
         self._exchange: Exchange | None = None
-        self._write_now: Callable[[bytes], Any] | None = None
+        self._write_now: Callable[[bytes], int] | None = None
+        self._write_some: Callable[[bytes], Any] | None = None
         self._socket: socket.socket | None = None
         self._unsent = 0  # how often the transport has yet to say that it has written all
         self._failed_writes = 0
@@ -150,7 +150,8 @@ class Connection(Protocol):
         if isinstance(transport, TcpConnection) and not transport.TLS:
             # Writing at once, not when the reactor finds that it can, saves three system calls of five. And it tells
             # whether anything went out.
-            self._write_now = transport.writeSomeData
+            self._write_now = transport.getHandle().send
+            self._write_some = transport.writeSomeData
             vars(transport)["writeSomeData"] = self._write_rest
             transport.setTcpNoDelay(True)
         self._socket = _socket_below(transport)
@@ -180,8 +181,11 @@ class Connection(Protocol):
         transport: Any = self.transport
         rest: bytes | memoryview = exchange.request
         if self._write_now is not None:
-            written = self._write_now(exchange.request)
-            if isinstance(written, Exception):
+            try:
+                written = self._write_now(exchange.request)
+            except BlockingIOError:
+                written = 0
+            except OSError:
                 return False
             rest = memoryview(rest)[written:] if written < len(rest) else b""
         exchange.sent = True
@@ -203,8 +207,8 @@ class Connection(Protocol):
         A write that fails must not end the connection before what came is read: a server that refuses a request by
         its head answers, and closes. Reading then finds the end, too; the count is for what should never be.
         """
-        assert self._write_now is not None
-        written = self._write_now(data)
+        assert self._write_some is not None
+        written = self._write_some(data)
         if isinstance(written, Exception) and self._failed_writes < _MOST_FAILED_WRITES:
             self._failed_writes += 1
             return 0
@@ -293,6 +297,4 @@ def _why(failure: Failure) -> str:
         return "the connection was closed"
     if isinstance(problem, error.ConnectionLost):
         return "the connection was lost"
-    if isinstance(problem, (error.ConnectError, TlsFault)):
-        return " ".join(str(problem).split())[:200].rstrip(".")
     return " ".join((str(problem) or type(problem).__name__).split())[:200].rstrip(".")

@@ -30,6 +30,8 @@ class GatewayHttp(HTTPClient):
     No redirect is followed, no cookie kept, nothing tried again, no body unpacked. A response is whole when its
     Deferred fires: the time limit and the bound hold for its body, too.
 
+    Who has a request in bytes already, and asks little of the response, takes :meth:`GatewayAgent.exchange`.
+
     :param url: the gateway's base URL.
     :param timeout_s: for a request without a limit of its own, connecting and reading the body included.
     :param max_connections: how many idle connections are kept; how many requests run at once is the caller's to bound.
@@ -85,16 +87,10 @@ class GatewayHttp(HTTPClient):
             request = encode_request(method.upper().encode(), (target or "/").encode(), self._host, _raw(headers), body)
         except ValueError as e:
             return fail(e if isinstance(e, BadRequest) else BadRequest("the request has no encoding"))
-        exchange: Deferred[Any] = self.exchange(request, timeout_s, head_only=method.upper() == "HEAD")
+        if timeout_s is None:
+            timeout_s = self._timeout_s
+        exchange: Deferred[Any] = self.agent.exchange(request, timeout_s, head_only=method.upper() == "HEAD")
         return exchange.addCallback(self._response)
-
-    def exchange(self, request: bytes, timeout_s: float | None = None, *, head_only: bool = False) -> Deferred[Reply]:
-        """
-        Send a request that is in bytes already; no more is made of its response than who asks for it needs.
-
-        See :meth:`GatewayAgent.exchange`.
-        """
-        return self.agent.exchange(request, self._timeout_s if timeout_s is None else timeout_s, head_only=head_only)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""

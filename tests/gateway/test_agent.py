@@ -24,6 +24,11 @@ from tests.gateway.wires import Endpoint, Wire
 GET = b"GET / HTTP/1.1\r\n\r\n"
 
 
+def broken(data: bytes) -> int:
+    """How a socket writes whose other side is gone."""
+    raise BrokenPipeError
+
+
 class AgentCase(SynchronousTestCase):
     """An agent over connections in memory."""
 
@@ -199,9 +204,7 @@ class ExchangeTests(AgentCase):
 
     def test_dead_connection(self) -> None:
         """A new connection on which nothing can be written has carried nothing."""
-        self.patch(
-            Connection, "connectionMade", lambda connection: setattr(connection, "_write_now", lambda data: Exception())
-        )
+        self.patch(Connection, "connectionMade", lambda connection: setattr(connection, "_write_now", broken))
         exchange, wire = self.one()
         problem = self.problem(exchange, errors.NotConnected)
         self.assertEqual((problem.reason, wire.aborted), ("the connection broke before anything was sent", True))
@@ -274,10 +277,10 @@ class KeptConnectionTests(AgentCase):
     def test_nothing_written(self) -> None:
         """Only when no byte of a request left on a kept connection it is sent on another."""
         first, second = self.answered(2)
-        cast(Any, second.connection)._write_now = lambda data: error.ConnectionLost()
+        second.connection._write_now = broken
         self.assertIs(self.used(), first)
         self.assertTrue(second.aborted)
-        cast(Any, first.connection)._write_now = lambda data: error.ConnectionLost()
+        first.connection._write_now = broken
         exchange = self.exchange()
         self.assertEqual(self.endpoint.accept().value(), GET)
         self.assertNoResult(exchange)
