@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-from email.utils import parsedate_to_datetime
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
+from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
-from natsconnector.gateway.exchange import (
-    USER_AGENT,
-    GatewayHttp,
-    GivenUp,
-    Late,
-    NoResponse,
-    Response,
-    ResponseTooLarge,
-)
+from natsconnector.gateway.http import USER_AGENT, GatewayHttp
+from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.outcomes import START_TIME, outcome_of, outcome_without
+from natsconnector.gateway.request import FRAMING, BadRequest, encode_head
 from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
-from natsconnector.model.headers import Header
-from natsconnector.model.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
+from natsconnector.model.outcome import BAD_GATEWAY, MALFORMED, Outcome, failed
 from natsconnector.model.seams import IGateway
 
-# What the gateway answers, behind a 500, to a call that its queue will never take.
-_PERMANENT_QUEUE_FAULTS = (b"Error queuing request: request body too large", b"Error queuing request: maximum payload")
 _PROBE_TIMEOUT_S = 5.0
+# Nothing else gets into a URL's path, whoever calls.
+_FUNCTION = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 
 
 @implementer(IGateway)
@@ -37,9 +29,10 @@ class GatewayClient:
     """
     An OpenFaaS gateway that functions are called through.
 
-    Every retry is the caller's: none is made here, no redirect is followed and no cookie kept.
+    Every retry is the caller's: none is made here, no redirect is followed and no cookie kept. Bodies pass as they
+    are: no content coding is asked for unless the call does, and none is undone.
 
-    :param url: the gateway's base URL, without a slash at the end.
+    :param url: the gateway's base URL.
     :param timeout_s: for one call that has none of its own, connecting and reading the answer's body included.
     :param max_connections: how many idle connections are kept; the number of calls at once is the caller's to bound.
     :param max_response_bytes: a longer answer is an outcome of its own (413), and its connection is closed.
@@ -47,6 +40,8 @@ class GatewayClient:
         the function.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -61,118 +56,107 @@ class GatewayClient:
     ) -> None:
         self._timeout_s = timeout_s
         self._credentials = credentials
+        self._no_credentials = ""
         self._http = GatewayHttp(
             reactor,
             url,
-            connect_timeout_s=timeout_s,
+            timeout_s=timeout_s,
             max_connections=max_connections,
             max_response_bytes=max_response_bytes,
             ca_file=ca_file,
         )
-        # Whether this gateway marks what it forwards with X-Start-Time.
+        self._exchange = self._http.agent.exchange
+        origin = self._http.origin
+        self._called = f"POST {origin.prefix}/function/"
+        self._queued = f"POST {origin.prefix}/async-function/"
+        self._constant = f" HTTP/1.1\r\nHost: {origin.host_header}\r\nUser-Agent: {USER_AGENT}\r\n"
+        self._constant_lines = self._constant.count("\n")
+        # Whether this gateway marks what it answers. Only answers that no function can have made say so.
         self._marks_answers = False
 
     def call(self, call: FunctionCall) -> Deferred[Outcome]:
         """Call a function once: ``POST /function/NAME`` or ``/async-function/NAME``, see :class:`IGateway`."""
-        headers = _request_headers(call)
-        if self._credentials is not None and not headers.hasHeader(b"authorization"):
-            try:
-                headers.addRawHeader("Authorization", self._credentials.authorization())
-            except CredentialsFault as e:
-                return succeed(failed(BAD_GATEWAY, f"no credentials for the gateway: {e}", not_executed=True))
-        route = "async-function" if call.asynchronous else "function"
+        try:
+            head = self._head(call)
+        except CredentialsFault as e:
+            self._tell_no_credentials(str(e))
+            return succeed(failed(BAD_GATEWAY, "no credentials for the gateway", not_executed=True))
+        except BadRequest as e:
+            return succeed(
+                failed(MALFORMED, f"{call.function!a:.100} cannot be called: {e}", not_executed=True, final=True)
+            )
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        exchange: Deferred[Any] = self._http.exchange(
-            "POST", f"/{route}/{call.function}", headers, call.body, timeout_s
-        )
-        return exchange.addCallbacks(self._outcome, _without_response, callbackArgs=(call,), errbackArgs=(call,))
+        exchange: Deferred[Any] = self._exchange(head + call.body, timeout_s)
+        return exchange.addCallbacks(self._outcome, outcome_without, callbackArgs=(call,), errbackArgs=(call,))
 
     def probe(self) -> Deferred[bool]:
-        """Ask for ``/healthz``: any response at all shows that the gateway can be reached."""
-        asked: Deferred[Any] = self._http.exchange("GET", "/healthz", Headers(), None, _PROBE_TIMEOUT_S)
-        return asked.addCallbacks(lambda _: True, lambda _: False)
+        """
+        Whether the gateway answers at all: True when any response to ``GET /healthz`` came. It never fails.
+
+        Cancelling it ends it with False.
+        """
+        asking: Deferred[Any] = self._http.get(
+            "/healthz", headers=Headers({"User-Agent": [USER_AGENT]}), timeout=min(self._timeout_s, _PROBE_TIMEOUT_S)
+        )
+
+        def answered(response: Any) -> bool:
+            if response.headers.hasHeader(START_TIME):
+                self._marks_answers = True
+            return True
+
+        return asking.addCallbacks(answered, lambda _: False)
 
     def close(self) -> Deferred[None]:
         """Close the idle connections."""
         return self._http.close()
 
-    def _outcome(self, answer: Response, call: FunctionCall) -> Outcome:
-        if answer.status == 401 and self._credentials is not None:
-            self._credentials.forget()
-        if not call.asynchronous and not self._was_called(answer):
-            reason = f"the gateway answered without having called {call.function} (scaling it from zero timed out)"
-            return failed(BAD_GATEWAY, reason, not_executed=True)
-        return Outcome(
-            status=answer.status,
-            body=answer.body,
-            headers=_response_headers(answer.headers),
-            final=answer.status == 500 and answer.body.startswith(_PERMANENT_QUEUE_FAULTS),
-            retry_after_s=_retry_after_s(answer.headers),
-        )
-
-    def _was_called(self, answer: Response) -> bool:
+    def _head(self, call: FunctionCall) -> bytes:
         """
-        False for an answer that cannot be the function's.
+        The head of the request for a call.
 
-        A gateway whose function does not come up from zero in time answers 200 with nothing in it, without the mark
-        of what it has forwarded. Only one that is known to set that mark can be judged by its absence.
+        :raises CredentialsFault: they are to be sent, and cannot be read.
+        :raises BadRequest: something in it cannot be sent.
         """
-        if answer.headers.hasHeader(b"x-start-time"):
+        if not _FUNCTION.fullmatch(call.function):
+            raise BadRequest("that is no function's name")
+        route = self._queued if call.asynchronous else self._called
+        parts = [f"{route}{call.function}{self._constant}{CALL_ID}: {call.call_id}\r\n"]
+        lines = self._constant_lines + 3
+        if call.content_type is not None:
+            parts.append(f"Content-Type: {call.content_type}\r\n")
+            lines += 1
+        if call.callback_url is not None:
+            parts.append(f"{CALLBACK_URL}: {call.callback_url}\r\n")
+            lines += 1
+        encoding = authorization = False
+        if call.headers:
+            for name, value in call.headers:
+                parts.append(f"{name}: {value}\r\n")
+                lower = name.lower()
+                if lower in FRAMING:
+                    raise BadRequest(f"the header {name} is not a caller's")
+                encoding = encoding or lower == "accept-encoding"
+                authorization = authorization or lower == "authorization"
+            lines += len(call.headers)
+        if not encoding:
+            parts.append("Accept-Encoding: identity\r\n")
+            lines += 1
+        if self._credentials is not None and not authorization:
+            parts.append(f"Authorization: {self._credentials.authorization()}\r\n")
+            lines += 1
+            self._no_credentials = ""
+        parts.append(f"Content-Length: {len(call.body)}\r\n\r\n")
+        return encode_head("".join(parts), lines)
+
+    def _outcome(self, reply: Reply, call: FunctionCall) -> Outcome:
+        if call.asynchronous and not self._marks_answers and reply.header(START_TIME) is not None:
             self._marks_answers = True
-        elif self._marks_answers and answer.status == 200:
-            if not answer.body:
-                return False
-            # An answer that is a function's, without the mark: it is another gateway by now.
-            self._marks_answers = False
-        return True
+        if reply.status == 401 and self._credentials is not None:
+            self._credentials.forget()
+        return outcome_of(reply, call, self._marks_answers)
 
-
-def _without_response(failure: Failure, call: FunctionCall) -> Outcome:
-    """What a failed exchange says about the call: above all, whether it can have been executed."""
-    problem = failure.value
-    assert isinstance(problem, NoResponse)
-    if isinstance(problem, ResponseTooLarge):
-        return failed(TOO_LARGE, f"the answer of {call.function} is {problem.reason}", final=True)
-    if isinstance(problem, GivenUp):
-        then = "answered; it may have been executed" if problem.sent else "was called"
-        return unfinished(f"gave up before {call.function} {then}", not_executed=not problem.sent)
-    if not problem.sent:
-        reason = f"the gateway is unreachable: {problem.reason}"
-        return replace(failed(BAD_GATEWAY, reason, not_executed=True), gateway_down=True)
-    if isinstance(problem, Late):
-        return failed(TIMED_OUT, f"{call.function} {problem.reason}")
-    reason = f"the connection broke before {call.function} had answered ({problem.reason}); it may have been executed"
-    return failed(BAD_GATEWAY, reason)
-
-
-def _request_headers(call: FunctionCall) -> Headers:
-    headers = Headers({"User-Agent": [USER_AGENT], CALL_ID: [call.call_id]})
-    if call.content_type is not None:
-        headers.addRawHeader("Content-Type", call.content_type)
-    if call.callback_url is not None:
-        headers.addRawHeader(CALLBACK_URL, call.callback_url)
-    for name, value in call.headers:
-        headers.addRawHeader(name, value)
-    return headers
-
-
-def _response_headers(headers: Headers) -> tuple[Header, ...]:
-    return tuple(
-        (name.decode("ascii", "replace"), value.decode("utf-8", "surrogateescape"))
-        for name, values in headers.getAllRawHeaders()
-        for value in values
-    )
-
-
-def _retry_after_s(headers: Headers) -> float | None:
-    """Seconds from now, of a ``Retry-After`` in either of its forms (RFC 9110, 10.2.3); None when it is neither."""
-    values = headers.getRawHeaders(b"retry-after")
-    if not values:
-        return None
-    text = values[0].decode("ascii", "replace").strip()
-    if text.isdecimal() and len(text) <= 9:
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
+    def _tell_no_credentials(self, reason: str) -> None:
+        """In the log, which may know the file, and not for every call."""
+        if reason != self._no_credentials:
+            self._no_credentials = reason
+            self._log.error("no credentials for the gateway: {reason}", reason=reason)

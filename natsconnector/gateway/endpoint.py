@@ -4,77 +4,143 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet import error
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
     IHandshakeListener,
+    IHostnameResolver,
+    IHostResolution,
     IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from natsconnector.gateway.origin import Origin
 
 
 class TlsFault(Exception):
     """No TLS connection could be made; the text says why."""
 
 
-def gateway_endpoint(reactor: Any, url: str, timeout_s: float, ca_file: str | None) -> IStreamClientEndpoint:
+def gateway_endpoint(reactor: Any, origin: Origin, timeout_s: float, ca_file: str | None) -> IStreamClientEndpoint:
     """
-    The endpoint of a gateway's URL.
+    The endpoint of a gateway.
 
     :param timeout_s: for connecting, the TLS handshake included.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    tls = parts.scheme == "https"
-    tcp = HostnameEndpoint(reactor, parts.hostname, parts.port or (443 if tls else 80), timeout_s)
-    return _TlsEndpoint(reactor, tcp, _Trust(parts.hostname, ca_file).options, timeout_s) if tls else tcp
+    if isIPAddress(origin.host) or isIPv6Address(origin.host):
+        tcp: IStreamClientEndpoint = HostnameEndpoint(reactor, origin.host, origin.port, timeout_s)
+    else:
+        tcp = _named_endpoint(reactor, origin.host, origin.port, timeout_s)
+    return _TlsEndpoint(reactor, tcp, _Trust(origin.tls_name, ca_file).options, timeout_s) if origin.tls else tcp
+
+
+def _named_endpoint(reactor: Any, name: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+    """
+    Twisted's endpoint refuses names that IDNA does not know, such as ``func_gateway``, which Docker makes. It only
+    hands its name on to the resolver, so it gets a stand-in, and the resolver the name.
+    """
+    return HostnameEndpoint(_NameReactor(reactor, name), "gateway", port, timeout_s)
+
+
+@implementer(IReactorPluggableNameResolver)
+class _NameReactor:
+    """The reactor, with a resolver that knows one name whatever it is asked for."""
+
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self.nameResolver = _NameResolver(reactor, name)
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+@implementer(IHostnameResolver)
+class _NameResolver:
+    def __init__(self, reactor: Any, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+
+    def resolveHostName(
+        self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *args: Any, **more: Any
+    ) -> IHostResolution:
+        # Python refuses a text whose labels are too long or empty, and Twisted's resolver would never end then; of
+        # bytes it asks the system.
+        name: Any = self._name
+        if not all(0 < len(label) <= 63 for label in name.removesuffix(".").split(".")):
+            name = name.encode()
+        resolver = self._reactor.nameResolver
+        return cast(IHostResolution, resolver.resolveHostName(resolutionReceiver, name, portNumber, *args, **more))
 
 
 class _Trust:
     """Who is trusted to be the gateway. The file is read at every connect, so that a new one needs no restart."""
+
+    _log = Logger()
 
     def __init__(self, hostname: str, ca_file: str | None) -> None:
         self._hostname = hostname
         self._ca_file = ca_file
         self._read_pem: bytes | None = None
         self._known: IOpenSSLClientConnectionCreator | None = None
+        self._told = ""
 
     def options(self) -> IOpenSSLClientConnectionCreator:
         """
         What a connection needs.
 
-        :raises TlsFault: the file cannot be read, or holds no certificate.
+        :raises TlsFault: the file cannot be read, or holds no certificate, or there can be no certificate for the
+            name. The text reaches whoever asked for a call, the file's path only the log.
         """
-        pem = None if self._ca_file is None else self._read(self._ca_file)
-        if self._known is None or pem != self._read_pem:
-            roots = None if pem is None else self._roots(pem)
-            self._known, self._read_pem = optionsForClientTLS(self._hostname, roots), pem
+        try:
+            pem = None if self._ca_file is None else self._read(self._ca_file)
+            if self._known is None or pem != self._read_pem:
+                roots = None if pem is None else self._roots(pem)
+                self._known, self._read_pem = self._options_with(roots), pem
+        except TlsFault as e:
+            if str(e) != self._told and self._ca_file is not None:
+                self._told = str(e)
+                self._log.error("no TLS with the gateway: {reason}: {path}", reason=self._told, path=self._ca_file)
+            raise
+        self._told = ""
         return self._known
+
+    def _options_with(self, roots: Any) -> IOpenSSLClientConnectionCreator:
+        try:
+            return optionsForClientTLS(self._hostname, roots)
+        except UnicodeError:  # idna's errors are of this kind
+            raise TlsFault(f"no certificate can be for the name {self._hostname}") from None
 
     def _read(self, path: str) -> bytes:
         try:
             with open(path, "rb") as file:
                 return file.read()
         except (OSError, ValueError) as e:
-            raise TlsFault(f"{path} cannot be read: {getattr(e, 'strerror', None) or e}") from None
+            reason = getattr(e, "strerror", None) or type(e).__name__
+            raise TlsFault(f"the file of trusted authorities cannot be read: {reason}") from None
 
     def _roots(self, pem: bytes) -> Any:
         try:
             certificates = x509.load_pem_x509_certificates(pem)
         except ValueError:
-            raise TlsFault(f"{self._ca_file} holds no certificate in PEM") from None
+            raise TlsFault("the file of trusted authorities holds no certificate in PEM") from None
         return trustRootFromCertificates([Certificate(crypto.X509.from_cryptography(each)) for each in certificates])
 
 

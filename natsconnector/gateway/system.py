@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, FirstError, gatherResults
@@ -11,7 +12,8 @@ from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
-from natsconnector.gateway.exchange import USER_AGENT, GatewayHttp, GivenUp, Late, NoResponse, Response
+from natsconnector.gateway.errors import GivenUp, NoResponse, TimedOut
+from natsconnector.gateway.http import USER_AGENT, GatewayHttp
 from natsconnector.model.function import DeployedFunction
 
 T = TypeVar("T")
@@ -27,6 +29,12 @@ class GatewayFault(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
 
 
 class SystemClient:
@@ -57,7 +65,7 @@ class SystemClient:
         self._http = GatewayHttp(
             reactor,
             url,
-            connect_timeout_s=timeout_s,
+            timeout_s=timeout_s,
             max_connections=_AT_ONCE,
             max_response_bytes=max_response_bytes,
             ca_file=ca_file,
@@ -131,7 +139,7 @@ class SystemClient:
             self._log.warn("GET {path}: an entry is ignored: {text}", path=path, text=text)
         self._ignored[path] = text
 
-    async def _get(self, path: str) -> Response:
+    async def _get(self, path: str) -> _Answer:
         """The answer to a request with credentials; they are read again when the gateway refuses them."""
         authorization = self._authorization(path)
         answer = await self._exchange(path, authorization)
@@ -155,18 +163,19 @@ class SystemClient:
         except CredentialsFault as e:
             raise GatewayFault(f"GET {path}: no credentials: {e}") from None
 
-    async def _exchange(self, path: str, authorization: str | None) -> Response:
-        headers = Headers({"User-Agent": [USER_AGENT], "Accept": ["application/json"]})
+    async def _exchange(self, path: str, authorization: str | None) -> _Answer:
+        headers = Headers({"User-Agent": [USER_AGENT], "Accept": ["application/json"], "Accept-Encoding": ["identity"]})
         if authorization is not None:
             headers.addRawHeader("Authorization", authorization)
         try:
-            return await self._http.exchange("GET", path, headers, None, self._timeout_s)
+            response = await self._http.get(path, headers=headers)
+            return _Answer(response.code, await response.content())
         except GivenUp:
             raise CancelledError() from None
         except NoResponse as e:
             if not e.sent:
                 raise GatewayFault(f"GET {path}: the gateway is unreachable: {e.reason}") from None
-            reason = e.reason if isinstance(e, Late) else f"did not answer: {e.reason}"
+            reason = e.reason if isinstance(e, TimedOut) else f"did not answer: {e.reason}"
             raise GatewayFault(f"GET {path}: the gateway {reason}") from None
 
 
@@ -183,7 +192,7 @@ async def _all(started: list[Deferred[T]]) -> list[T]:
             each.cancel()
 
 
-def _list(path: str, answer: Response) -> list[Any]:
+def _list(path: str, answer: _Answer) -> list[Any]:
     if answer.status != 200:
         raise _unexpected(path, answer)
     try:
@@ -197,7 +206,7 @@ def _list(path: str, answer: Response) -> list[Any]:
     return value
 
 
-def _unexpected(path: str, answer: Response) -> GatewayFault:
+def _unexpected(path: str, answer: _Answer) -> GatewayFault:
     return GatewayFault(f"GET {path}: the gateway answered {answer.status}: {_excerpt(answer.body)}")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 
+MALFORMED = 400
 TOO_LARGE = 413
 BAD_GATEWAY = 502
 OVERLOADED = 503
@@ -24,7 +26,7 @@ class Outcome:
     status: int
     """The response's HTTP status; without a response, the status that names the fault best."""
     body: bytes = b""
-    headers: tuple[Header, ...] = ()
+    headers: Sequence[Header] = ()
     failure: str | None = None
     """Why there is no response, in one sentence; None when there is one."""
     not_executed: bool = False
@@ -60,9 +62,11 @@ class Outcome:
         return f"the gateway answered {self.status} to the asynchronous call of {call.function}{hint}"
 
 
-def failed(status: int, reason: str, *, not_executed: bool = False, final: bool = False) -> Outcome:
+def failed(
+    status: int, reason: str, *, not_executed: bool = False, final: bool = False, gateway_down: bool = False
+) -> Outcome:
     """The outcome of an attempt that got no HTTP response."""
-    return Outcome(status, failure=reason, not_executed=not_executed, final=final)
+    return Outcome(status, failure=reason, not_executed=not_executed, final=final, gateway_down=gateway_down)
 
 
 def defective() -> Outcome:

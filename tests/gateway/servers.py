@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IHostnameResolver, IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 
 def answer(body: bytes = b"", status: bytes = b"200 OK", *headers: bytes) -> bytes:
@@ -74,6 +76,22 @@ class RawConnection(Protocol):
             self.server.when_lost.callback(None)
 
 
+@implementer(IHostnameResolver)
+class EverywhereHere:
+    """Every name is this machine's."""
+
+    def __init__(self) -> None:
+        self.names: list[object] = []
+
+    def resolveHostName(
+        self, resolutionReceiver: Any, hostName: str, portNumber: int = 0, *args: Any, **more: Any
+    ) -> Any:
+        self.names.append(hostName)
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.addressResolved(IPv4Address("TCP", "127.0.0.1", portNumber))
+        resolutionReceiver.resolutionComplete()
+
+
 class RawServerCase(TestCase):
     """Tests that start a :class:`RawServer`, or several."""
 
@@ -86,6 +104,13 @@ class RawServerCase(TestCase):
         server.port = cast(Any, port.getHost()).port
         self.addCleanup(self._close, server, port)
         return server
+
+    def resolve_here(self) -> list[object]:
+        """From now on every name is this machine's; the names that are asked for."""
+        resolver = EverywhereHere()
+        previous = cast(Any, reactor).installNameResolver(resolver)
+        self.addCleanup(cast(Any, reactor).installNameResolver, previous)
+        return resolver.names
 
     def _listen_tls(self, tls: CertificateOptions) -> Callable[..., IListeningPort]:
         return lambda port, server, interface: cast(Any, reactor).listenSSL(port, server, tls, interface=interface)

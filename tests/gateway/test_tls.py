@@ -9,10 +9,11 @@ from service_identity import VerificationError
 from twisted.internet import reactor
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.gateway import GatewayClient, endpoint, exchange
+from natsconnector.gateway import GatewayClient, agent, endpoint
 from natsconnector.model.call import FunctionCall
 from tests.gateway.servers import RawConnection, RawServer, RawServerCase, answer
 from tests.nats.issuing import Authority
@@ -26,10 +27,14 @@ class TlsTests(RawServerCase):
         self.authority = Authority(self.folder)
         self.other = Authority(self.folder, "other")
 
-    def start(self, *hosts: str, body: bytes = b"hi") -> RawServer:
+    def start(self, *hosts: str, body: bytes = b"hi", asked: list[bytes | None] | None = None) -> RawServer:
         certificate, key = self.authority.issue("gateway", *hosts)
         pem = Path(certificate).read_bytes() + Path(key).read_bytes()
         tls: CertificateOptions = PrivateCertificate.loadPEM(pem).options()
+        if asked is not None:
+            tls.getContext().set_tlsext_servername_callback(
+                lambda connection: asked.append(connection.get_servername())
+            )
         return self.serve(lambda connection: connection.write(answer(body)), tls)
 
     def client(self, url: str, ca_file: str | None, *, timeout_s: float = 10.0) -> GatewayClient:
@@ -111,25 +116,49 @@ class TlsTests(RawServerCase):
         """With a long time for the call, there is still a short one for the handshake."""
         server = self.serve(lambda connection: None)
         self.patch(RawConnection, "dataReceived", lambda connection, data: None)
-        self.patch(exchange, "_CONNECT_TIMEOUT_S", 0.2)
+        self.patch(agent, "CONNECT_TIMEOUT_S", 0.2)
         text = await self.refused(f"https://localhost:{server.port}", self.authority.ca, timeout_s=60)
         self.assertIn("no TLS connection within 0.2 s", text)
         await server.when_lost
 
     async def test_file(self) -> None:
-        """The file may change, vanish and come back while it runs; what is wrong with it is said."""
+        """The file may change, vanish and come back while it runs; what is wrong with it is said, its path logged."""
         server = self.start("localhost")
         ca_file = self.folder / "mounted.pem"
         url = f"https://localhost:{server.port}"
-        self.assertIn("mounted.pem cannot be read: No such file", await self.refused(url, str(ca_file)))
-        ca_file.write_text("-----BEGIN NOTHING-----")
-        self.assertIn("mounted.pem holds no certificate in PEM", await self.refused(url, str(ca_file)))
-        ca_file.write_bytes(Path(self.other.ca).read_bytes())
-        client = self.client(url, str(ca_file))
         call = FunctionCall("f", call_id="i")
+        client = self.client(url, str(ca_file))
+        for content, text in ((None, "cannot be read: No such file"), ("-----BEGIN NOTHING-----", "holds no cert")):
+            if content is not None:
+                ca_file.write_text(content)
+            with capturedLogs() as logs:
+                for _ in range(3):
+                    outcome = await client.call(call)
+                    self.assertTrue(outcome.not_executed)
+                    self.assertIn(f"the file of trusted authorities {text}", outcome.failure or "")
+                    self.assertNotIn("mounted.pem", outcome.failure or "")
+            lines = [line for line in map(formatEvent, logs) if text in line]
+            self.assertEqual(len(lines), 1)
+            self.assertTrue(lines[0].endswith(str(ca_file)), lines)
+        ca_file.write_bytes(Path(self.other.ca).read_bytes())
         self.assertEqual((await client.call(call)).status, 502)
         ca_file.write_bytes(Path(self.authority.ca).read_bytes())
         self.assertEqual((await client.call(call)).status, 200)
+
+    async def test_absolute_name(self) -> None:
+        """The dot at the end of a name is for resolving it: no certificate has it, and no server is asked for it."""
+        names = self.resolve_here()
+        asked: list[bytes | None] = []
+        server = self.start("localhost", asked=asked)
+        client = self.client(f"https://localhost.:{server.port}", self.authority.ca)
+        outcome = await client.call(FunctionCall("f", call_id="i"))
+        self.assertEqual((outcome.status, asked), (200, [b"localhost"]), outcome.failure)
+        self.assertEqual(names, ["localhost."])
+
+    async def test_name_without_certificates(self) -> None:
+        """A name that no certificate can have is refused, as surely not executed."""
+        text = await self.refused("https://func_gateway:1", self.authority.ca)
+        self.assertIn("no certificate can be for the name func_gateway", text)
 
 
 class HandshakeTests(SynchronousTestCase):

@@ -1,0 +1,53 @@
+"""Whole responses as Twisted and treq have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IResponse
+from zope.interface import implementer
+
+from natsconnector.gateway.http1 import Reply
+
+
+@implementer(IResponse)
+class WholeResponse:
+    """
+    A response whose body is there already: delivered at once, and as often as it is asked for.
+
+    :param reply: what came.
+    """
+
+    request: Any = None
+    previousResponse: IResponse | None = None
+
+    def __init__(self, reply: Reply) -> None:
+        self.code = reply.status
+        self.phrase = reply.phrase
+        self.version = reply.version
+        self.length = len(reply.body)
+        self._reply = reply
+        self._headers: Headers | None = None
+
+    @property
+    def headers(self) -> Headers:
+        """Made when somebody asks."""
+        if self._headers is None:
+            self._headers = Headers()
+            for name, value in self._reply.headers:
+                self._headers.addRawHeader(name, value)
+        return self._headers
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        transport: Any = None
+        protocol.makeConnection(transport)
+        if self._reply.body:
+            protocol.dataReceived(self._reply.body)
+        protocol.connectionLost(Failure(ResponseDone()))
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        self.previousResponse = response
