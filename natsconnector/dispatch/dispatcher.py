@@ -225,7 +225,7 @@ class Dispatcher:
 
     def _delay_s(self, job: Job, outcome: Outcome) -> float | None:
         """How long to wait for the next attempt; None when there is none."""
-        if not outcome.not_deployed:
+        if not self._intake.is_missing(job, outcome):
             self._missing.found(job.function)
         elif job.delivery.comes_again:
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())

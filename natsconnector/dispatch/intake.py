@@ -87,6 +87,10 @@ class Intake:
                 self._settle(job, self._overloaded())
         return None
 
+    def is_missing(self, job: Job, outcome: Outcome) -> bool:
+        """Whether a call failed because its function is not deployed."""
+        return outcome.not_deployed or (outcome.status == 404 and self._planner.is_missing(job.function))
+
     def take_unplanned(self) -> list[_Unplanned]:
         """Give back the messages that came before it was known which functions want them."""
         unplanned, self._unplanned = self._unplanned, []

@@ -91,6 +91,10 @@ class Catalogue:
         """
         return self._full_names.get(function) or function
 
+    def has(self, full_name: str) -> bool:
+        """Whether there is such a function."""
+        return full_name in self._terms
+
     def terms(self, full_name: str) -> Terms:
         """How a function is called; as by default if it is not known."""
         return self._terms.get(full_name, self._default_terms)

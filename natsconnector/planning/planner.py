@@ -76,6 +76,10 @@ class Planner:
             return None
         return self._topic(delivery, own_id)
 
+    def is_missing(self, function: str) -> bool:
+        """Whether there is a list of functions, and a function of this full name is not in it."""
+        return self._catalogue is not None and self._catalogue.is_known and not self._catalogue.has(function)
+
     def _is_envelope(self, subject: str) -> bool:
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
         return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)

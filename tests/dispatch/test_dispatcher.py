@@ -513,6 +513,17 @@ class FunctionsTests(DispatcherCase):
         self.patch(dispatcher._intake, "_planner", Planner(Permissions(), ["function.*"], self.catalogue, terms=terms))
         return dispatcher
 
+    def test_function_that_is_not_in_the_list(self) -> None:
+        """On a stream a 404 of a function that is not deployed (yet) is tried again, one of a function that is, not."""
+        dispatcher = self.with_functions(DeployedFunction("there"))
+        self.catalogue.start()
+        self.gateway.outcomes = [Outcome(404), Outcome(404)]
+        gone = FakeDelivery(b'{"function": "gone"}', durable=True)
+        there = FakeDelivery(b'{"function": "there"}', durable=True)
+        dispatcher.dispatch(gone)
+        dispatcher.dispatch(there)
+        self.assertEqual((gone.acknowledged, there.acknowledged), ([("nak", 1.0)], [("term", "there answered 404")]))
+
     def test_held_until_known(self) -> None:
         """A message before the first list waits, bounded, and is then called; without any list it ends with us."""
         limits = Limits(inflight=1, pending_messages=2)
