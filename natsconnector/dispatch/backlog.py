@@ -102,6 +102,17 @@ class Backlog(Generic[J]):
         """Of each function with calls waiting the one that waits longest."""
         return (queue[0] for queue in self._queues.values())
 
+    def begin(self, job: J) -> bool:
+        """Give a call a slot at once, where none waits; False if it has to wait."""
+        if self._turns or self.inflight >= self._limits.inflight or job.function in self._queues:
+            return False
+        running = self._running[job.function]
+        if job.max_inflight is not None and running >= job.max_inflight:
+            return False
+        self._running[job.function] = running + 1
+        self.inflight += 1
+        return True
+
     def add(self, job: J) -> None:
         """Let a call wait for its slot."""
         self.count_pending(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random as _random
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -68,7 +68,9 @@ class Dispatcher:
         self._max_wait_s = max_wait_s
         self._random = random
         self._backlog: Backlog[Job] = Backlog(limits)
-        self._intake = Intake(planner, self._backlog, clock, journal, self._settle, defect_attempts=retries.attempts)
+        self._intake = Intake(
+            planner, self._backlog, clock, journal, self._begin, self._settle, defect_attempts=retries.attempts
+        )
         self._missing = Missing(missing_grace_s)
         self._hold: Callable[[bool], object] = lambda held: None
         self.watch = GatewayWatch(clock, journal, gateway.probe, self._gateway_changed, random)
@@ -134,7 +136,8 @@ class Dispatcher:
     def _admit(self, delivery: IDelivery, received_at: float) -> None:
         outcome = unfinished(_STOPPING) if self._is_stopping else self._intake.take(delivery, received_at)
         if outcome is None:
-            self._fill()
+            if self._backlog.pending:
+                self._fill()
             return
         if delivery.comes_again and outcome.status == NO_FUNCTION and not outcome.unfinished:
             # On the topic of a durable message there may be a function again in a moment.
@@ -157,9 +160,16 @@ class Dispatcher:
                 self._start(job)
         finally:
             self._is_filling = False
-        if self._backlog.is_relieved:
+        if self._journal.is_overloaded and self._backlog.is_relieved:
             self._journal.relieved()
         self._tell_if_idle()
+
+    def _begin(self, job: Job) -> bool:
+        """Make a call at once, if no other one waits."""
+        if self._is_filling or not self.watch.is_up or not self._backlog.begin(job):
+            return False
+        self._start(job)
+        return True
 
     def _start(self, job: Job) -> None:
         why_not = self._why_not(job)
@@ -170,7 +180,11 @@ class Dispatcher:
         job.attempt += 1
         self.watch.call_begins()
         self._journal.calling(job.planned.call)
-        call = maybeDeferred(self._gateway.call, job.planned.call)
+        try:
+            call = self._gateway.call(job.planned.call)
+        except Exception:
+            self._call_ended(Failure(), job)
+            return
         ended: Deferred[None] = call.addBoth(self._call_ended, job)
         if not ended.called:
             self._calls[job] = ended

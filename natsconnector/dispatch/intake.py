@@ -38,6 +38,7 @@ class Intake:
     """
     Turns messages into jobs.
 
+    :param begin: makes the call of a job at once if it need not wait; tells whether it did.
     :param settle: ends a job that found no room.
     :param defect_attempts: after how many deliveries a durable message that meets a defect of ours has failed for good.
     """
@@ -50,6 +51,7 @@ class Intake:
         backlog: Backlog[Job],
         clock: IReactorTime,
         journal: Journal,
+        begin: Callable[[Job], bool],
         settle: Callable[[Job, Outcome], None],
         *,
         defect_attempts: int,
@@ -58,6 +60,7 @@ class Intake:
         self._backlog = backlog
         self._clock = clock
         self._journal = journal
+        self._begin = begin
         self._settle = settle
         self._defect_attempts = defect_attempts
         self._unplanned: list[_Unplanned] = []
@@ -81,10 +84,11 @@ class Intake:
             job = job_of(part, each, received_at)
             # A stream source hands over only what there is room for, so we accept it always: refusing a message would
             # use up one of its deliveries.
-            if delivery.durable or self._backlog.has_room(job):
-                self._backlog.add(job)
-            else:
-                self._settle(job, self._overloaded())
+            if not self._begin(job):
+                if delivery.durable or self._backlog.has_room(job):
+                    self._backlog.add(job)
+                else:
+                    self._settle(job, self._overloaded())
         return None
 
     def is_missing(self, job: Job, outcome: Outcome) -> bool:

@@ -50,7 +50,7 @@ class Journal:
         self._waiting = AnotherAttempt()
         self._names = FunctionNames()
         self._shed_before = 0
-        self._is_overloaded = False
+        self.is_overloaded = False
         self.counts = Counts()
         self.report = Report(clock, self.counts, self._waiting, self._tell)
 
@@ -217,9 +217,9 @@ class Journal:
             in flight, and how many.
         """
         self.counts.shed += 1
-        if self._is_overloaded:
+        if self.is_overloaded:
             return
-        self._is_overloaded, self._shed_before = True, self.counts.shed - 1
+        self.is_overloaded, self._shed_before = True, self.counts.shed - 1
         function, slots = busiest or ("no function", 0)
         self._tell(
             LogLevel.warn, "overloaded",
@@ -232,8 +232,8 @@ class Journal:
 
     def relieved(self) -> None:
         """The backlog is half empty: an episode of overload is over."""
-        if self._is_overloaded:
-            self._is_overloaded = False
+        if self.is_overloaded:
+            self.is_overloaded = False
             self._tell(
                 LogLevel.info, "relieved", "no longer overloaded: {shed} messages were answered 503",
                 shed=self.counts.shed - self._shed_before,

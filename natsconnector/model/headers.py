@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 Header = tuple[str, str]
 
@@ -11,6 +12,8 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2:
 # No control character, and no half of a surrogate pair, which no encoding has.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 
+# A longer name is no header that anybody means: what is remembered of names is bounded by it.
+_LONGEST_NAME = 128
 # Hop-by-hop and framing headers (RFC 9110, 7.6.1). Only the HTTP client may set these, never a publisher or a function.
 _CONNECTION = frozenset(
     "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding"
@@ -53,6 +56,7 @@ def is_header_value(value: str) -> bool:
     return _VALUE.fullmatch(value) is not None
 
 
+@lru_cache(1024)
 def may_be_set(name: str) -> bool:
     """
     Whether a publisher may give a call such a header. A name with an underscore is none: CGI makes ``_`` of ``-``, so
@@ -71,10 +75,17 @@ def may_be_set(name: str) -> bool:
 def forwarded(headers: Iterable[Header]) -> tuple[Header, ...]:
     """Those headers of a message that go along with its call."""
     return tuple(
-        (name, value)
-        for name, value in headers
-        if may_be_set(name) and name.lower() not in _NOT_FORWARDED and is_header_value(value)
+        [
+            (name, value)
+            for name, value in headers
+            if len(name) <= _LONGEST_NAME and _is_forwarded(name) and is_header_value(value)
+        ]
     )
+
+
+@lru_cache(1024)
+def _is_forwarded(name: str) -> bool:
+    return may_be_set(name) and name.lower() not in _NOT_FORWARDED
 
 
 def returned(headers: Sequence[Header]) -> tuple[Header, ...]:
@@ -82,24 +93,24 @@ def returned(headers: Sequence[Header]) -> tuple[Header, ...]:
     Those headers of an HTTP response that come back on the reply. A function's own ``Status`` and ``Description`` come
     back as ``X-Function-Header-Status`` and ``X-Function-Header-Description``.
     """
-    if not headers:
-        return ()
-    # RFC 9110, 7.6.1: what this header names is for the connection too.
-    stays = _NOT_RETURNED | {
-        part.strip().lower() for name, value in headers if name.lower() == "connection" for part in value.split(",")
-    }
-    return tuple(
-        (_RENAMED_PREFIX + name.title() if name.lower() in _STATUS_LINE else name, value)
+    found = [
+        (as_name, value)
         for name, value in headers
-        if _returns(name, stays) and is_header_value(value)
-    )
+        if len(name) <= _LONGEST_NAME and (as_name := _returned_as(name)) is not None and is_header_value(value)
+    ]
+    if any(name.lower() == "connection" for name, _ in headers):
+        # RFC 9110, 7.6.1: what this header names is for the connection too.
+        named = {
+            part.strip().lower() for name, value in headers if name.lower() == "connection" for part in value.split(",")
+        }
+        return tuple((name, value) for name, value in found if name.lower() not in named)
+    return tuple(found)
 
 
-def _returns(name: str, stays: frozenset[str]) -> bool:
+@lru_cache(1024)
+def _returned_as(name: str) -> str | None:
+    """The name under which a header comes back; None if it does not."""
     lower = name.lower()
-    return (
-        lower not in _CONNECTION
-        and lower not in stays
-        and not lower.startswith(_NATS_PREFIXES)
-        and is_header_name(name)
-    )
+    if lower in _CONNECTION or lower in _NOT_RETURNED or lower.startswith(_NATS_PREFIXES) or not is_header_name(name):
+        return None
+    return _RENAMED_PREFIX + name.title() if lower in _STATUS_LINE else name

@@ -80,7 +80,7 @@ def _json_object(payload: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as e:
         raise Malformed(f"not JSON: byte {e.start} is not UTF-8") from None
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise Malformed("not acceptable JSON: nested too deeply") from None
     except json.JSONDecodeError as e:
@@ -99,6 +99,10 @@ def _json_object(payload: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise Malformed(f"not JSON: {name} is no JSON number")
+
+
+# Made once: json.loads() would make one for each message.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _refuse_slips(envelope: Mapping[str, Any], params: Mapping[str, Any]) -> None:
@@ -182,7 +186,7 @@ def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
             raise Malformed(f"params.headers: {shown(name)} is no header name")
         if lower in _RESERVED_HEADERS:
             raise Malformed(f"params.headers may not set {name}: use {_RESERVED_HEADERS[lower]}")
-        if not may_be_set(name):
+        if len(name) > 128 or not may_be_set(name):
             raise Malformed(f"params.headers may not set {name}")
         if not isinstance(value, str):
             raise Malformed(f"params.headers: {name} is {kind(value)}, not a string")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from natsconnector.nats.errors import BadHeader
 
@@ -13,6 +13,8 @@ _VERSION = b"NATS/1.0"
 _NAME = re.compile(r"[!-9;-~]+")
 _NAME_BYTES = re.compile(rb"[!-9;-~]+")
 _LINE_BREAK = re.compile(r"[\r\n]")
+_LINES = re.compile(r"(?:[!-9;-~]+: [^\r\n]*\r\n)*")
+_NO_NAME = "a name is printable ASCII without spaces and colons, and not empty"
 
 #: So many header lines a message may have. A server allows a payload full of them, which would take seconds to read.
 MOST_LINES = 512
@@ -90,20 +92,32 @@ def encode_block(headers: HeadersLike) -> bytes:
     :raises BadHeader: a name is empty or not printable ASCII without colon, or a value has a line break, which would
         let it invent further headers.
     """
+    pairs = headers if type(headers) is list else Headers(headers)
     lines = []
-    for name, value in headers if isinstance(headers, Headers) else Headers(headers):
-        if not _NAME.fullmatch(name):
-            raise BadHeader(name, "a name is printable ASCII without spaces and colons, and not empty")
-        if _LINE_BREAK.search(value):
-            raise BadHeader(name, "the value holds a line break")
+    for name, value in pairs:
+        if ":" in name:
+            raise BadHeader(name, _NO_NAME)
         lines.append(f"{name}: {value.strip(' 	')}\r\n")
     if not lines:
         return b""
+    text = "".join(lines)
+    # One look at the whole block; only one that does not pass is gone through line by line. A value must not bring a
+    # line of its own.
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines) or _LINES.fullmatch(text) is None:
+        _refuse(pairs)
     try:
-        text = "".join(lines).encode("utf-8", "surrogateescape")
+        return b"%b\r\n%b\r\n" % (_VERSION, text.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         raise BadHeader(lines[0].partition(":")[0], "a value cannot be encoded as UTF-8") from None
-    return b"%b\r\n%b\r\n" % (_VERSION, text)
+
+
+def _refuse(pairs: Iterable[tuple[str, str]]) -> NoReturn:
+    for name, value in pairs:
+        if not _NAME.fullmatch(name):
+            raise BadHeader(name, _NO_NAME)
+        if _LINE_BREAK.search(value):
+            raise BadHeader(name, "the value holds a line break")
+    raise BadHeader("", "the headers make no block")
 
 
 class ParsedBlock(NamedTuple):
