@@ -92,3 +92,4 @@ class LocalGateway:
         # Until their connections were closed, clients could still send calls.
         await self._invocations.finish(0)
         await self._invocations.when_idle()
+        self._invocations.kill_left()

@@ -137,6 +137,10 @@ class Invocations:
         """Fires when the processes of calls, also of cancelled ones, are gone."""
         return self._processes.when_idle()
 
+    def kill_left(self) -> None:
+        """End what functions have left running after their answers."""
+        self._processes.kill_left()
+
     def _run(self, name: str, call: Call) -> Deferred[Answer]:
         short_name, dot, namespace = name.rpartition(".")
         if not dot:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -442,7 +444,8 @@ class WebPageTests(GatewayTests):
         client = await connectProtocol(endpoint, Reader())
         assert client.transport is not None
         client.transport.write(head.replace("\n", "\r\n").encode() + b"\r\nConnection: close\r\n\r\n")
-        return await client.lost
+        answer: bytes = await client.lost
+        return answer
 
     async def refused(self, path: str, lines: str, reason: str) -> None:
         for method in ("GET", "POST"):
@@ -567,6 +570,18 @@ class StopTests(GatewayTests):
         await self.gateway.stop()
         self.assertEqual(self.gateway._invocations._processes._running, set())
         await self.assertFailure(answering, Exception)
+
+    async def test_left_running(self) -> None:
+        """What a function has left running ends with the gateway."""
+        fifo = os.path.abspath(self.mktemp())
+        os.mkfifo(fifo)
+        program = f"sleep 60 >{fifo} 2>/dev/null <&-"
+        self.functions["leaves"] = Function("leaves", f"sh -c '{program} & echo ok'")
+        reading = deferToThread(Path(fifo).read_bytes)
+        self.assertEqual((await self.request("POST", "/function/leaves"))[2], b"ok\n")
+        self.assertFalse(reading.called)
+        await self.gateway.stop()
+        self.assertEqual(await reading, b"")
 
     async def test_client_that_does_not_read(self) -> None:
         """A client that leaves its answer unread does not hold up the stop."""
