@@ -68,6 +68,11 @@ class Transport(StringTransport):
     def unregisterProducer(self) -> None:
         self.producer = None
 
+    def resumeProducing(self) -> None:
+        """Nothing once it is closing, as a socket."""
+        if not self.disconnecting:
+            super().resumeProducing()
+
     def abortConnection(self) -> None:
         self.aborted = self.disconnecting = True
 
