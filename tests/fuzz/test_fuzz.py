@@ -14,8 +14,6 @@ from tests.fuzz.runner import Run, targets
 from tests.fuzz.target import Plain, Target, generator
 
 SEED = 20261125
-INPUTS = {"parser": 600, "headers": 600, "envelopes": 300, "annotations": 300, "replies": 300, "requests": 200}
-FEW = 100
 #: Faults that are known, and not yet mended: the fuzzer shows them, these tests do not.
 KNOWN = (
     r"the reason has \d+ characters",  # a callback's host is repeated whole
@@ -30,19 +28,55 @@ def unknown(run: Run) -> str:
     return "\n".join(str(finding) for finding in run.findings if not known.search(finding.fault))
 
 
-class InProcessTests(SynchronousTestCase):
-    """What needs no socket."""
+def named(name: str) -> Target:
+    """The target of this name."""
+    (target,) = [each for each in targets() if each.name == name]
+    return target
 
-    def test_targets(self) -> None:
-        """The same inputs each time; all of them are taken."""
-        for target in targets():
-            if target.name != "responses":
-                target.open()
-                run = Run(target, SEED)
-                self.successResultOf(Deferred.fromCoroutine(run.some(iter(range(INPUTS.get(target.name, FEW))))))
-                self.assertEqual(unknown(run), "")
-                self.assertEqual(run.inputs, INPUTS.get(target.name, FEW))
-                target.close()
+
+class InProcessTests(SynchronousTestCase):
+    """What needs no socket: the same inputs each time, and all of them are taken."""
+
+    def check(self, name: str, inputs: int) -> None:
+        target = named(name)
+        target.open()
+        run = Run(target, SEED)
+        self.successResultOf(Deferred.fromCoroutine(run.some(iter(range(inputs)))))
+        target.close()
+        self.assertEqual(unknown(run), "")
+        self.assertEqual(run.inputs, inputs)
+
+    def test_parser(self) -> None:
+        """NATS frames."""
+        self.check("parser", 600)
+
+    def test_headers(self) -> None:
+        """Header blocks."""
+        self.check("headers", 600)
+
+    def test_envelopes(self) -> None:
+        """Messages through the planner."""
+        self.check("envelopes", 300)
+
+    def test_annotations(self) -> None:
+        """What functions say of themselves."""
+        self.check("annotations", 300)
+
+    def test_replies(self) -> None:
+        """What functions answer, on its way back."""
+        self.check("replies", 300)
+
+    def test_jetstream(self) -> None:
+        """Answers of the JetStream API."""
+        self.check("jetstream", 200)
+
+    def test_info(self) -> None:
+        """What servers say of themselves."""
+        self.check("info", 200)
+
+    def test_requests(self) -> None:
+        """Requests to our own site."""
+        self.check("requests", 300)
 
 
 class LiveTests(TestCase):
@@ -52,7 +86,7 @@ class LiveTests(TestCase):
 
     async def test_responses(self) -> None:
         """Each call ends in an outcome."""
-        (target,) = [each for each in targets() if each.name == "responses"]
+        target = named("responses")
         target.open()
         self.addCleanup(target.close)
         run = Run(target, SEED)
