@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit format docs clean image image-test chaos
+.PHONY: demo test lint types unit format docs clean image image-test chaos fuzz
 
 # Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
 demo: $(VENV)/.installed
@@ -27,6 +27,11 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_memory
+
+# Random inputs for what reads from outside, for SECONDS; SEED=n repeats a run, TARGETS="parser responses" are some of it.
+SECONDS ?= 600
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
 
 # Writes what the documents repeat from the code.
 docs: $(VENV)/.installed

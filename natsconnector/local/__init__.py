@@ -1,1 +1,1 @@
-"""What `--embedded` runs: a nats-server process and a gateway whose functions are local processes."""
+"""What ``--embedded`` runs: a nats-server process and a gateway whose functions are local processes."""

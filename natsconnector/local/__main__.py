@@ -1,4 +1,4 @@
-"""`python -m natsconnector.local`: the local gateway alone."""
+"""``python -m natsconnector.local``: the local gateway alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.usage import Options, UsageError
 
+from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.processes import Reactor
-
-from .gateway import LocalGateway
-from .stack import StackError, read_stack
+from natsconnector.local.stack import StackError, read_stack
 
 
 def _port(text: str) -> int:
@@ -28,7 +27,7 @@ _port.coerceDoc = "Must be a port number."  # type: ignore[attr-defined]
 
 
 class GatewayOptions(Options):
-    """The command line, checked: `stack` and `secrets` hold what the named files say."""
+    """The command line, checked: ``stack`` and ``secrets`` hold what the named files say."""
 
     synopsis = "Usage: python -m natsconnector.local --functions FILE [options]"
     longdesc = "Serves the functions of an OpenFaaS stack file, each call as a local process."

@@ -12,9 +12,9 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from .gateway import LocalGateway
-from .nats_server import NatsServer
-from .stack import read_stack
+from natsconnector.local.gateway import LocalGateway
+from natsconnector.local.nats_server import NatsServer
+from natsconnector.local.stack import read_stack
 
 _DEFAULT_STACKS = ("stack.yml", "examples/stack.yml")
 

@@ -5,34 +5,37 @@ from __future__ import annotations
 from typing import cast
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web import http
-from twisted.web.server import Site
 
+from natsconnector.local.invocations import Invocations
 from natsconnector.local.processes import Function, Reactor
-
-from .invocations import Invocations
-from .resources import BoundedRequest, GatewayResource
+from natsconnector.local.resources import GatewayResource
+from natsconnector.web.hosts import HostRule
+from natsconnector.web.site import Bounds, QuietSite
 
 STOP_GRACE_S = 1.0
+# A connector with many calls in flight has a connection for each.
+BOUNDS = Bounds(connections=1000, head_bytes=64 * 1024, header_lines=500, body_bytes=16 * 1024 * 1024)
 
 
 class LocalGateway:
-    """Serves `functions` as an OpenFaaS gateway would. For development: whoever reaches the port runs the functions.
+    """
+    Serves ``functions`` as an OpenFaaS gateway would. For development: whoever reaches the port runs the functions,
+    but for web pages, which cannot.
 
-    :param functions: by `name`, or by `name.namespace`, which tells those of one name in several namespaces apart.
+    :param functions: by ``name``, or by ``name.namespace``, which tells those of one name in several namespaces apart.
+    :param host: the address to listen on; see ``HostRule`` for the names under which requests may come.
     :param port: 0 takes a free one.
-    :param credentials: user and password that `/system/` asks for; None leaves it open.
+    :param credentials: user and password that ``/system/`` asks for; None leaves it open.
     :param function_timeout_s: a call that takes longer is killed and answered with 502.
     :ivar functions: those that are deployed; may be changed while it runs.
     :ivar resource: the root of its paths, for a Site of one's own or for tests without a network.
     """
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(
         self,
@@ -51,24 +54,28 @@ class LocalGateway:
         self._host = host
         self._endpoint = TCP4ServerEndpoint(reactor, port, interface=host)
         self._port: IListeningPort | None = None
-        site = _Site(self.resource, BoundedRequest, reactor=reactor, parsePOSTFormSubmission=False)
-        self._connections = _Connections(site)
+        self._site = QuietSite(self.resource, reactor, bounds=BOUNDS, rule=HostRule(host))
 
     @property
     def url(self) -> str:
-        """Where it listens. Known once it has started."""
+        """
+        Where it listens.
+
+        :raises RuntimeError: it does not.
+        """
         if self._port is None:
             raise RuntimeError("the gateway does not listen")
         address = cast(IPv4Address, self._port.getHost())
-        return f"http://{self._host}:{address.port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{address.port}"
 
     def start(self) -> Deferred[None]:
         """Fires when it listens; fails with CannotListenError if it cannot."""
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        self._port = await self._endpoint.listen(self._connections)
-        self.log.info(
+        self._port = await self._endpoint.listen(self._site)
+        self._log.info(
             "local gateway on {url}: {functions}", url=self.url, functions=", ".join(self.functions) or "no functions"
         )
 
@@ -81,46 +88,8 @@ class LocalGateway:
         if port is not None:
             await maybeDeferred(port.stopListening)
         await self._invocations.finish(STOP_GRACE_S)
-        await self._connections.close(self._reactor)
+        await self._site.close()
         # Until their connections were closed, clients could still send calls.
         await self._invocations.finish(0)
         await self._invocations.when_idle()
-
-
-class _Site(Site):
-    """Without Twisted's access log and start and stop messages: calls are logged where they are made."""
-
-    noisy = False
-
-    def log(self, request: http.Request) -> None:
-        pass
-
-
-class _Connections(WrappingFactory):
-    """Knows the open connections, which a listening port does not, so that they can be closed."""
-
-    noisy = False
-
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
-        self._idle: Deferred[None] | None = None
-
-    def close(self, reactor: Reactor) -> Deferred[None]:
-        """Close each when it has sent what it was given, and after a second in any case."""
-        if not self.protocols:
-            return succeed(None)
-        idle = self._idle = Deferred()
-        abort = reactor.callLater(1, self._abort)
-        for connection in list(self.protocols):
-            connection.loseConnection()
-        return idle.addCallback(lambda _: abort.cancel() if abort.active() else None)
-
-    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
-        super().unregisterProtocol(p)
-        if self._idle is not None and not self.protocols:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
-
-    def _abort(self) -> None:
-        for connection in list(self.protocols):
-            connection.abortConnection()
+        self._invocations.kill_left()

@@ -29,7 +29,13 @@ _T = TypeVar("_T")
 
 
 class Limit:
-    """So many at once, and so many, of so many bytes in all, that wait for their turn."""
+    """
+    How many calls are made at once, and how many more may wait for their turn.
+
+    :param running: at once.
+    :param waiting: beyond those.
+    :param waiting_bytes: of all that wait together.
+    """
 
     def __init__(
         self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING, waiting_bytes: int = MAX_WAITING_BYTES
@@ -45,7 +51,11 @@ class Limit:
         )
 
     async def run(self, work: Callable[[], Deferred[_T]], size_bytes: int) -> _T:
-        """Start `work` when its turn comes. For the caller to ask before: `has_room`."""
+        """
+        Start ``work`` when its turn comes. For the caller to ask before: ``has_room``.
+
+        :param size_bytes: what the work holds while it waits.
+        """
         self._free_bytes -= size_bytes
         try:
             await self._turns.acquire()
@@ -58,15 +68,17 @@ class Limit:
 
 
 class Invocations:
-    """Calls of functions by name, at once or later.
+    """
+    Calls of functions by name, at once or later.
 
     Both ways have a limit of their own, so that a heap of asynchronous calls does not keep others waiting.
 
-    :ivar functions: by `name` or `name.namespace`; may be changed at any time.
-    :ivar counts: calls so far, by `name.namespace`.
+    :param timeout_s: of each call.
+    :ivar functions: by ``name`` or ``name.namespace``; may be changed at any time.
+    :ivar counts: calls so far, by ``name.namespace``.
     """
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, reactor: Reactor, functions: dict[str, Function], timeout_s: float) -> None:
         self.functions = functions
@@ -81,11 +93,19 @@ class Invocations:
         self._under_way: set[Deferred[None]] = set()
 
     def call(self, name: str, call: Call) -> Deferred[Answer]:
-        """Answer `call` with the function `name`, or `name.namespace`; 404 if there is none. Cancelling ends it."""
+        """
+        Answer with a function; 404 if there is none of that name. Cancelling ends the call.
+
+        :param name: ``name``, or ``name.namespace``.
+        """
         return Deferred.fromCoroutine(self.sync_limit.run(lambda: self._run(name, call), len(call.body)))
 
     def call_later(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
-        """Call as `call` does, some time, and POST the answer to `callback_url` unless that is empty."""
+        """
+        Call as ``call`` does, some time, and POST the answer back.
+
+        :param callback_url: where to; empty for nowhere.
+        """
 
         def work() -> Deferred[None]:
             return Deferred.fromCoroutine(self._call_and_call_back(name, call, call_id, callback_url))
@@ -93,18 +113,22 @@ class Invocations:
         self.track(Deferred.fromCoroutine(self.async_limit.run(work, len(call.body))))
 
     def track(self, work: Deferred[None]) -> None:
-        """Have `finish` wait for `work`, whose failures are logged."""
+        """Have ``finish`` wait for ``work``, whose failures are logged."""
         self._under_way.add(work)
 
         def ended(result: Failure | None) -> None:
             self._under_way.discard(work)
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self.log.failure("call failed", failure=result)
+                self._log.failure("call failed", failure=result)
 
         work.addBoth(ended)
 
     def finish(self, grace_s: float) -> Deferred[None]:
-        """Fires when the calls that are under way now are done; those that are not within `grace_s` are cancelled."""
+        """
+        Fires when the calls that are under way now are done.
+
+        :param grace_s: those that are not done by then are cancelled.
+        """
         # Cancelling the list, which its time-out does, cancels each of its members.
         under_way = DeferredList(list(self._under_way))
         return under_way.addTimeout(grace_s, self._reactor).addCallback(lambda _: None)
@@ -112,6 +136,10 @@ class Invocations:
     def when_idle(self) -> Deferred[None]:
         """Fires when the processes of calls, also of cancelled ones, are gone."""
         return self._processes.when_idle()
+
+    def kill_left(self) -> None:
+        """End what functions have left running after their answers."""
+        self._processes.kill_left()
 
     def _run(self, name: str, call: Call) -> Deferred[Answer]:
         short_name, dot, namespace = name.rpartition(".")
@@ -128,7 +156,7 @@ class Invocations:
 
     async def _call_and_call_back(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
         answer = await self._run(name, call)
-        self.log.info(
+        self._log.info(
             "async {function} -> {status} in {duration_s:.3f} s, {size_bytes} bytes, call {call_id}",
             function=name,
             status=int(answer.status),
@@ -166,12 +194,14 @@ class Invocations:
             raise
         except Exception as error:
             # Whatever is wrong with the URL or its server concerns this callback only.
-            self.log.warn(
+            self._log.warn(
                 "callback of {function} to {place} failed: {error!r}", function=name, place=place, error=error
             )
             return
         response.deliverBody(_Unread())
-        self.log.info("callback of {function} to {place} -> {status}", function=name, place=place, status=response.code)
+        self._log.info(
+            "callback of {function} to {place} -> {status}", function=name, place=place, status=response.code
+        )
 
 
 class _Unread(Protocol):

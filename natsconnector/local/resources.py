@@ -1,4 +1,4 @@
-"""The paths of an OpenFaaS gateway, as twisted.web Resources over `Invocations`."""
+"""The paths of an OpenFaaS gateway, as twisted.web Resources over ``Invocations``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from natsconnector.local.invocations import Invocations
 from natsconnector.local.processes import DEFAULT_NAMESPACE, Call
 
-from .invocations import Invocations
-
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
 #: The community edition's limit, which keeps the heap of waiting calls small as well.
 MAX_ASYNC_REQUEST_BYTES = 256_000
 
@@ -28,18 +26,11 @@ _NAME = re.compile(rb"[-a-zA-Z_0-9.]+")
 _METHODS = frozenset([b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"])
 
 
-class BoundedRequest(Request):
-    """A request that stops storing its body one byte beyond the limit, so that the excess costs no memory."""
-
-    def handleContentChunk(self, data: bytes) -> None:
-        assert self.content is not None
-        super().handleContentChunk(data[: max(0, MAX_REQUEST_BYTES + 1 - self.content.tell())])
-
-
 class GatewayResource(Resource):
-    """The root.
+    """
+    The root.
 
-    :param credentials: user and password asked for on `/system/`; None leaves it open. Calls are always open, as they
+    :param credentials: user and password asked for on ``/system/``; None leaves it open. Calls are always open, as they
         are at the community edition's gateway.
     """
 
@@ -69,12 +60,12 @@ class _Health(Resource):
 
 
 class _FunctionRoute(Resource):
-    """What calls of both kinds have in common: `/NAME[/PATH]`, and the headers that mark a gateway's answer."""
+    """What calls of both kinds have in common: ``/NAME[/PATH]``, and the headers that mark a gateway's answer."""
 
     isLeaf = True
     methods: frozenset[bytes]
     max_bytes: int
-    log = Logger()
+    _log = Logger()
 
     def __init__(self, invocations: Invocations) -> None:
         super().__init__()
@@ -94,8 +85,6 @@ class _FunctionRoute(Resource):
             request.requestHeaders.setRawHeaders(b"X-Call-Id", [call_id])
             request.setHeader(b"X-Call-Id", call_id)
         body = request.content.read()
-        if len(body) > MAX_REQUEST_BYTES:
-            return _text(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request body too large\n")
         query = request.uri.partition(b"?")[2]
         call = Call(request.method, b"/" + b"/".join(rest), query, request.requestHeaders, body)
         return self.start(request, name.decode("ascii"), call)
@@ -109,7 +98,7 @@ class _SyncCall(_FunctionRoute):
 
     def start(self, request: Request, name: str, call: Call) -> bytes | int:
         if not self._invocations.sync_limit.has_room(len(call.body)):
-            self.log.warn("{function} -> 429: too many calls wait", function=name)
+            self._log.warn("{function} -> 429: too many calls wait", function=name)
             return _text(request, HTTPStatus.TOO_MANY_REQUESTS, "too many calls\n")
         work = Deferred.fromCoroutine(self._answer(request, name, call))
         # The notice of a request also comes as a failure, when the client has left: its process is no longer needed.
@@ -121,7 +110,7 @@ class _SyncCall(_FunctionRoute):
         try:
             answer = await self._invocations.call(name, call)
         except CancelledError:
-            self.log.info("{function} broken off", function=name)
+            self._log.info("{function} broken off", function=name)
             raise
         request.setResponseCode(answer.status)
         request.setHeader(b"Content-Type", answer.content_type)
@@ -129,7 +118,7 @@ class _SyncCall(_FunctionRoute):
         request.setHeader(b"Content-Length", b"%d" % len(answer.body))
         request.write(answer.body)
         request.finish()
-        self.log.info(
+        self._log.info(
             "{method} {path} -> {status} in {duration_s:.3f} s, {size_bytes} bytes",
             method=request.method.decode("ascii", "backslashreplace"),
             path=request.path.decode("ascii", "backslashreplace"),
@@ -158,12 +147,12 @@ class _AsyncCall(_FunctionRoute):
         return _text(request, HTTPStatus.ACCEPTED)
 
     def _refuse(self, request: Request, name: str, why: str) -> bytes:
-        self.log.warn("async {function} refused: {why}", function=name, why=why)
+        self._log.warn("async {function} refused: {why}", function=name, why=why)
         return _text(request, HTTPStatus.INTERNAL_SERVER_ERROR, f"Error queuing request: {why}\n")
 
 
 class _System(Resource):
-    """`/system/functions` and `/system/namespaces`, behind basic auth if there are credentials."""
+    """``/system/functions`` and ``/system/namespaces``, behind basic auth if there are credentials."""
 
     isLeaf = True
 

@@ -1,4 +1,4 @@
-"""Reads functions from an OpenFaaS stack file (`stack.yml`)."""
+"""Reads functions from an OpenFaaS stack file (``stack.yml``)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class StackError(Exception):
 
 
 def read_stack(path: str | os.PathLike[str]) -> dict[str, Function]:
-    """The functions of the stack file at `path`, by name.
+    """
+    The functions of a stack file, by name.
 
-    Of a function it reads `fprocess`, which it must have, `namespace`, `annotations`, `labels`, `environment` and
-    `image`; other keys of the format are for building and deploying, and are left alone.
+    Of a function it reads ``fprocess``, which it must have, ``namespace``, ``annotations``, ``labels``,
+    ``environment`` and ``image``; other keys of the format are for building and deploying, and are left alone.
 
+    :param path: of the file. The commands of its functions run in its folder.
     :raises StackError: the file cannot be read, is not YAML, or declares a function wrongly.
     """
     try:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from treq.client import HTTPClient
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredQueue, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -22,10 +24,11 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import provider
 
 from natsconnector.local import gateway as gateway_module
-from natsconnector.local import invocations, resources
+from natsconnector.local import invocations
 from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.invocations import Limit
 from natsconnector.local.processes import Function
+from natsconnector.web.site import Bounds, _Channel
 
 reactor: Any = _reactor
 
@@ -227,20 +230,10 @@ class SyncCallTests(GatewayTests):
         await self.assertFailure(answering, Exception)
 
     async def test_too_large(self) -> None:
-        """A body over the limit is refused with 413 and its excess not kept, sent in one piece or in chunks."""
-        self.patch(resources, "MAX_REQUEST_BYTES", 1000)
-        kept: list[int] = []
-        chunk = resources.BoundedRequest.handleContentChunk
-
-        def measured(request: resources.BoundedRequest, data: bytes) -> None:
-            chunk(request, data)
-            assert request.content is not None
-            kept.append(request.content.tell())
-
-        self.patch(resources.BoundedRequest, "handleContentChunk", measured)
+        """A body over the limit is refused with 413."""
+        self.gateway._site.bounds = Bounds(body_bytes=1000)
         self.assertEqual((await self.request("POST", "/function/cat", b"x" * 1000))[0], 200)
         self.assertEqual((await self.request("POST", "/function/cat", b"x" * 300_000))[0], 413)
-        self.assertEqual(max(kept), 1001)
 
     async def test_overload(self) -> None:
         """Beyond the limit of calls at once some wait for their turn, and beyond that 429 is the answer."""
@@ -442,6 +435,46 @@ class SystemTests(GatewayTests):
         self.assertEqual((await self.request("GET", "/healthz"))[0], 200)
 
 
+class WebPageTests(GatewayTests):
+    """What a browser sends for a page of somebody else neither runs a function nor is answered."""
+
+    async def send(self, head: str) -> bytes:
+        """The answer to a request with these lines, to its end."""
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(self.gateway.url.rpartition(":")[2]))
+        client = await connectProtocol(endpoint, Reader())
+        assert client.transport is not None
+        client.transport.write(head.replace("\n", "\r\n").encode() + b"\r\nConnection: close\r\n\r\n")
+        answer: bytes = await client.lost
+        return answer
+
+    async def refused(self, path: str, lines: str, reason: str) -> None:
+        for method in ("GET", "POST"):
+            answer = await self.send(f"{method} {path} HTTP/1.1\nContent-Length: 0\n{lines}")
+            self.assertTrue(answer.startswith(b"HTTP/1.1 403 "), answer)
+            self.assertIn(reason.encode(), answer)
+        self.assertEqual(self.gateway._invocations.counts, {})
+
+    async def test_rebinding(self) -> None:
+        """A name that is not ours is refused on every path, whatever address it resolves to."""
+        for path in ("/function/cat", "/async-function/cat", "/system/functions", "/healthz", "/nothing"):
+            await self.refused(path, "Host: evil.example", "the Host 'evil.example' is not one of this server")
+
+    async def test_foreign_origin(self) -> None:
+        """So is a page of another origin that names us as we are named."""
+        host = f"Host: {self.gateway.url[7:]}"
+        for path in ("/function/cat", "/async-function/cat", "/system/functions"):
+            await self.refused(path, f"{host}\nOrigin: http://evil.example", "the Origin 'http://evil.example' is not")
+            await self.refused(path, f"{host}\nSec-Fetch-Site: cross-site", "a page of another site sent this")
+
+    async def test_own(self) -> None:
+        """Our names are answered, with and without the Origin of a page of our own."""
+        port = self.gateway.url.rpartition(":")[2]
+        for host in ("127.0.0.1", "localhost", "[::1]"):
+            for more in ("", f"\nOrigin: http://{host}:{port}", "\nSec-Fetch-Site: none"):
+                answer = await self.send(f"GET /function/cat HTTP/1.1\nHost: {host}:{port}{more}")
+                self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
+
+
 class CredentialsTests(GatewayTests):
     credentials = ("admin", "s3cret:ü")
 
@@ -469,14 +502,14 @@ class CredentialsTests(GatewayTests):
 class StopTests(GatewayTests):
     async def test_idle_connections(self) -> None:
         """Connections that clients keep are closed, without force, and no more are taken."""
-        self.patch(gateway_module._Connections, "_abort", self.fail)
+        self.patch(_Channel, "abort", self.fail)
         pool = HTTPConnectionPool(reactor)
         self.addCleanup(pool.closeCachedConnections)
         self.http = HTTPClient(Agent(reactor, pool=pool))
         await self.request("GET", "/healthz")
         url = self.gateway.url
         await self.gateway.stop()
-        self.assertEqual(self.gateway._connections.protocols, {})
+        self.assertEqual(self.gateway._site.connections, 0)
         await self.assertFailure(HTTPClient(Agent(reactor)).get(url, reactor=reactor), Exception)
 
     async def test_late_call(self) -> None:
@@ -503,7 +536,7 @@ class StopTests(GatewayTests):
         await self.request("GET", "/healthz")
         stopping = self.gateway.stop()
         running = self.when_logged("sleep: running")
-        idle.transport.write(f"POST /{route}/sleep HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        idle.transport.write(f"POST /{route}/sleep HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
         await running
         open(released, "w").close()
         self.assertEqual((await held)[0], 200)
@@ -538,6 +571,18 @@ class StopTests(GatewayTests):
         self.assertEqual(self.gateway._invocations._processes._running, set())
         await self.assertFailure(answering, Exception)
 
+    async def test_left_running(self) -> None:
+        """What a function has left running ends with the gateway."""
+        fifo = os.path.abspath(self.mktemp())
+        os.mkfifo(fifo)
+        program = f"sleep 60 >{fifo} 2>/dev/null <&-"
+        self.functions["leaves"] = Function("leaves", f"sh -c '{program} & echo ok'")
+        reading = deferToThread(Path(fifo).read_bytes)
+        self.assertEqual((await self.request("POST", "/function/leaves"))[2], b"ok\n")
+        self.assertFalse(reading.called)
+        await self.gateway.stop()
+        self.assertEqual(await reading, b"")
+
     async def test_client_that_does_not_read(self) -> None:
         """A client that leaves its answer unread does not hold up the stop."""
         self.functions["much"] = Function("much", "head -c 16000000 /dev/zero")
@@ -545,10 +590,10 @@ class StopTests(GatewayTests):
         logged = self.when_logged("POST /function/much -> 200")
         client = await connectProtocol(endpoint, Deaf())
         assert client.transport is not None
-        client.transport.write(b"POST /function/much HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        client.transport.write(b"POST /function/much HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         await logged
         await self.gateway.stop()
-        self.assertEqual(self.gateway._connections.protocols, {})
+        self.assertEqual(self.gateway._site.connections, 0)
         client.transport.abortConnection()
         await client.lost
 
@@ -564,6 +609,20 @@ class StopTests(GatewayTests):
         await self.gateway.stop()
         with self.assertRaises(RuntimeError):
             _ = self.gateway.url
+
+
+class Reader(Protocol):
+    """Reads to the end."""
+
+    def __init__(self) -> None:
+        self.lost: Deferred[bytes] = Deferred()
+        self.read = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.read += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost.callback(self.read)
 
 
 class Deaf(Protocol):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 from collections.abc import Mapping
+from pathlib import Path
 from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol
+from twisted.internet.stdio import StandardIO
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
@@ -29,6 +31,21 @@ class ProcessReactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.spawnProcess = reactor.spawnProcess
+
+
+class End(Protocol):
+    """The reading end of a pipe."""
+
+    def __init__(self) -> None:
+        self.started: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.started.called:
+            self.started.callback(None)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.gone.callback(None)
 
 
 class FunctionProcessesTests(TestCase):
@@ -89,15 +106,76 @@ class FunctionProcessesTests(TestCase):
         self.assertEqual((answer.status, answer.body), (502, b""))
         self.assertAlmostEqual(answer.duration_s, 5.1)
 
+    async def started(self, script: str) -> tuple[Deferred[Answer], Deferred[None]]:
+        """A call whose script has started the program FIFO, which waits; and when that program is gone."""
+        fifo = os.path.abspath(self.mktemp())
+        os.mkfifo(fifo)
+        end = End()
+        null = os.open(os.devnull, os.O_WRONLY)
+        pipe = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        StandardIO(end, stdin=pipe, stdout=null, reactor=reactor)  # type: ignore[call-arg]
+        self.addCleanup(os.close, null)
+        program = f"sh -c 'echo started; exec sleep 60' >{fifo} 2>/dev/null"
+        answering = self.processes.run(shell(script.replace("FIFO", program)), Call(body=b"x" * 1024 * 1024))
+        await end.started
+        return answering, end.gone
+
     async def test_time_limit_with_children(self) -> None:
-        """What a killed process leaves running does not hold up the answer, even with input unread."""
-        child: Deferred[bytes] = Deferred()
-        self.patch(processes._Run, "_log_line", lambda run, line: child.callback(line))
-        call = Call(body=b"x" * 1024 * 1024)
-        answering = self.processes.run(shell("exec 3<&0; sleep 60 <&3 & echo $! >&2; wait"), call)
-        self.addCleanup(os.kill, int(await child), signal.SIGKILL)
+        """What a killed process has started is killed with it, whatever it does with its input."""
+        for script in ("exec 3<&0; FIFO <&3 & wait", "FIFO", "(FIFO) & (FIFO & wait)"):
+            answering, gone = await self.started(script)
+            self.reactor.advance(5)
+            self.assertEqual((await answering).status, 502)
+            await gone
+
+    async def test_time_limit_with_orphans(self) -> None:
+        """So is what runs on when the process itself has ended, and keeps its output open."""
+        answering, gone = await self.started("FIFO & exec 1>&2; sleep 60 >&1 &")
         self.reactor.advance(5)
         self.assertEqual((await answering).status, 502)
+        await gone
+
+    async def test_cancel_with_children(self) -> None:
+        """Cancelling kills them, too."""
+        answering, gone = await self.started("FIFO & wait")
+        answering.cancel()
+        self.failureResultOf(answering, CancelledError)
+        await gone
+        await self.processes.when_idle()
+
+    async def test_left_running(self) -> None:
+        """What a function leaves running after its answer runs until the end."""
+        answering, gone = await self.started("FIFO <&- & echo ok")
+        self.assertEqual((await answering).body, b"ok\n")
+        await self.processes.when_idle()
+        self.reactor.advance(1000)
+        self.assertNoResult(gone)
+        self.processes.kill_left()
+        await gone
+
+    async def test_many_left_running(self) -> None:
+        """Or until there is too much of it: the oldest is ended then."""
+        self.patch(processes, "MAX_LEFT", 1)
+        (first, first_gone), (second, second_gone) = [await self.started("FIFO <&- & echo ok") for _ in range(2)]
+        await first
+        await second
+        await self.processes.when_idle()
+        await first_gone
+        self.assertNoResult(second_gone)
+        self.processes.kill_left()
+        await second_gone
+
+    async def test_nothing_left(self) -> None:
+        """Sessions that are empty are not kept."""
+        for _ in range(3):
+            await self.run_function(Function("cat", "cat"))
+        self.assertEqual(self.processes._left, [])
+
+    async def test_session(self) -> None:
+        """Each process is the first of a session of its own: a Ctrl-C in our terminal is not for it."""
+        code = f"import os; print(os.getpid() == os.getsid(0) == os.getpgid(0) != {os.getsid(0)})"
+        answer = await self.run_function(Function("f", f"python -c '{code}'"))
+        self.assertEqual(answer.body, b"True\n")
 
     async def test_cancel(self) -> None:
         """Cancelling kills the process."""
@@ -157,6 +235,33 @@ class FunctionProcessesTests(TestCase):
                 "Http_Content_Length": "3",
             },
         )
+
+    async def test_headers_left_out(self) -> None:
+        """No header passes for a setting of the user's, another header, or what is said of the request."""
+        headers = Headers()
+        for name in ("Proxy", "proxy", "X_Real_Ip", "Query", "Path", "Method", "ContentLength", "Content_Length"):
+            headers.addRawHeader(name, "forged")
+        for query, told in ((b"", ""), (b"a=b", "Http_Query=a=b\n")):
+            answer = await self.run_function(Function("env", "env"), Call(headers=headers, query=query))
+            self.assertNotIn(b"forged", answer.body)
+            self.assertIn(told, answer.body.decode())
+
+    async def test_own_locale(self) -> None:
+        """LC_CTYPE is what the function's declaration says, also if that is nothing."""
+        for environment, told in (({}, False), ({"LC_CTYPE": "C"}, True)):
+            answer = await self.run_function(Function("env", "env", environment=environment))
+            self.assertEqual(b"LC_CTYPE=C\n" in answer.body, told)
+            self.assertEqual(b"LC_CTYPE" in answer.body, told)
+
+    async def test_not_executable(self) -> None:
+        """A program that cannot be executed is a 500, and one line in the log says why."""
+        path = Path(self.mktemp()).absolute()
+        path.write_bytes(b"\0 no program")
+        path.chmod(0o755)
+        with capturedLogs() as events:
+            answer = await self.run_function(Function("f", str(path)))
+        self.assertEqual(answer.status, 500)
+        self.assertEqual(formatEvent(events[0]), f"f: cannot start {path}: Exec format error")
 
     async def test_content_type(self) -> None:
         """The answer's type is the function's own, else the request's, else plain text."""
