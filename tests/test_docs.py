@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,7 +27,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_links(self) -> None:
         """Every file that a document links to is there."""
-        for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
             for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
                 self.assertTrue((document.parent / target).exists(), f"{document.name}: {target}")
 
@@ -38,6 +40,41 @@ class TopicsDocumentTests(SynchronousTestCase):
         text = (ROOT / "docs" / "topics.md").read_text()
         for annotation in known.ANNOTATIONS:
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
+
+
+def events() -> dict[str, set[str]]:
+    """The events that the code logs, each with the levels at which it does; no level where that is a variable."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in (ROOT / "natsconnector").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            for keyword in node.keywords:
+                if keyword.arg == "event" and isinstance(keyword.value, ast.Constant):
+                    found[keyword.value.value].add(node.func.attr)
+            # The journal has two methods of its own, which are given level and event.
+            name = node.args[1] if path.parent.name == "journal" and len(node.args) > 1 else None
+            if node.func.attr in ("_tell", "_repeated") and isinstance(name, ast.Constant):
+                level = {node.args[0].attr} if isinstance(node.args[0], ast.Attribute) else set()
+                found[name.value] |= level
+                if node.func.attr == "_repeated":
+                    found[f"{name.value}_again"] |= level
+    return found
+
+
+class LogDocumentTests(SynchronousTestCase):
+    """docs/log.md."""
+
+    def test_events(self) -> None:
+        """It has every event of the code with its level, and no other."""
+        rows = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \|", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
+        told = {event: set(levels.split(", ")) for event, levels in rows}
+        self.assertEqual(len(told), len(rows))
+        logged = events()
+        self.assertGreater(len(logged), 30)
+        self.assertEqual(sorted(told), sorted(logged))
+        for event, levels in logged.items():
+            self.assertLessEqual(levels, told[event], event)
 
 
 class VersionTests(SynchronousTestCase):

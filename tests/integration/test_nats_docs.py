@@ -20,7 +20,7 @@ class DocsTests(NatsTestCase):
 
     async def test_examples(self) -> None:
         """Each program runs as it stands, and prints what stands below it."""
-        server = await self.server()
+        server = await self.server(jetstream_dir=self.mktemp())
         page = (ROOT / "docs" / "nats-client.md").read_text()
         examples = EXAMPLE.findall(page)
         self.assertEqual(len(examples), page.count("```python"))
