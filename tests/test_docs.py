@@ -51,14 +51,14 @@ def events() -> dict[str, set[str]]:
                 continue
             for keyword in node.keywords:
                 if keyword.arg == "event" and isinstance(keyword.value, ast.Constant):
-                    found[keyword.value.value].add(node.func.attr)
+                    found[str(keyword.value.value)].add(node.func.attr)
             # The journal has two methods of its own, which are given level and event.
             name = node.args[1] if path.parent.name == "journal" and len(node.args) > 1 else None
             if node.func.attr in ("_tell", "_repeated") and isinstance(name, ast.Constant):
                 level = {node.args[0].attr} if isinstance(node.args[0], ast.Attribute) else set()
-                found[name.value] |= level
+                found[str(name.value)] |= level
                 if node.func.attr == "_repeated":
-                    found[f"{name.value}_again"] |= level
+                    found[f"{name.value!s}_again"] |= level
     return found
 
 

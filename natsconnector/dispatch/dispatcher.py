@@ -15,10 +15,11 @@ from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
 from natsconnector.dispatch.job import Job
 from natsconnector.dispatch.missing import Missing
+from natsconnector.dispatch.requesters import Requesters
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.ending import Ending
-from natsconnector.model.outcome import BAD_GATEWAY, Outcome, failed, unfinished
+from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDelivery, IGateway
 from natsconnector.planning.planner import NO_FUNCTION, Planner
@@ -27,8 +28,6 @@ _STOPPING = "the connector is stopping"
 # JetStream counts deliveries, not attempts. Allow for some that ended without an attempt: at a restart, while a
 # function was missing, while dead letters could not be stored.
 _SPARE_DELIVERIES = 50
-# While the gateway is away: how often we look for requesters who have waited long enough.
-_REQUESTERS_S = 0.25
 
 
 class Dispatcher:
@@ -74,7 +73,7 @@ class Dispatcher:
         self._missing = Missing(missing_grace_s)
         self._hold: Callable[[bool], object] = lambda held: None
         self.watch = GatewayWatch(clock, journal, gateway.probe, self._gateway_changed, random)
-        self._requesters_timer: IDelayedCall | None = None
+        self._requesters = Requesters(clock, self._backlog, self.watch, self._settle, self._tell_if_idle)
         self._between_attempts: dict[Job, IDelayedCall] = {}
         self._calls: dict[Job, Deferred[None]] = {}
         self._is_filling = False
@@ -117,7 +116,7 @@ class Dispatcher:
         """Settle all that is left as 503, calls in flight included, and everything that still comes."""
         self._is_stopping = True
         self.watch.stop()
-        self._stop_looking_for_requesters()
+        self._requesters.stop()
         self.functions_are_known()
         between, self._between_attempts = self._between_attempts, {}
         for job, timer in between.items():
@@ -264,29 +263,8 @@ class Dispatcher:
 
     def _gateway_changed(self) -> None:
         self._hold(not self.watch.allows_call)
-        self._stop_looking_for_requesters()
-        if not self.watch.is_up:
-            self._requesters_timer = self._clock.callLater(_REQUESTERS_S, self._answer_requesters)
+        self._requesters.gateway_changed()
         self._fill()
-
-    def _answer_requesters(self) -> None:
-        """Tell those who have waited long enough that the gateway is away."""
-        now_s = self._clock.seconds()
-        for job in self._backlog.take_out(
-            lambda job: (
-                job.delivery.wants_answer
-                and not job.delivery.durable
-                and now_s - max(job.received_at, self.watch.since) >= job.planned.terms.retries.patience_s
-            )
-        ):
-            self._settle(job, failed(BAD_GATEWAY, self.watch.reason, not_executed=True))
-        self._requesters_timer = self._clock.callLater(_REQUESTERS_S, self._answer_requesters)
-        self._tell_if_idle()
-
-    def _stop_looking_for_requesters(self) -> None:
-        if self._requesters_timer is not None and self._requesters_timer.active():
-            self._requesters_timer.cancel()
-        self._requesters_timer = None
 
     # Out
 

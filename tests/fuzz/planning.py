@@ -11,6 +11,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from natsconnector.messages.core import CoreDelivery
+from natsconnector.messages.replies import Replies
 from natsconnector.model.call import FunctionCall, Refused
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.outcome import Outcome
@@ -143,7 +144,7 @@ class AnnotationTarget(Plain):
     def check(self, given: list[tuple[str, str, dict[str, str]]]) -> None:
         functions = [DeployedFunction(*each) for each in given]
         for function in functions:
-            terms, faults = terms_of(function, Terms())
+            terms, faults = terms_of(function, Terms(), 600.0)
             topics, more_faults = topics_of(function, ",")
             holds(all("\n" not in fault for fault in (*faults, *more_faults)), "a fault of more than one line")
             holds(terms.timeout_s is None or 0 <= terms.timeout_s < math.inf, f"the time-out is {terms.timeout_s}")
@@ -186,7 +187,7 @@ class ReplyTarget(Plain):
         msg = Msg("function.call", 1, "_INBOX.a", b"{}")
         call = FunctionCall("f", call_id="id")
         try:
-            CoreDelivery(self.world.client, msg).answer(reply_to(given, call))
+            CoreDelivery(Replies(self.world.client), msg, msg.reply).answer(reply_to(given, call))
         except ReplyNotSent:
             return
         self.world.clock.advance(0)
