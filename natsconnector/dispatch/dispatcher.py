@@ -19,15 +19,12 @@ from natsconnector.dispatch.requesters import Requesters
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.ending import Ending
-from natsconnector.model.outcome import Outcome, failed, unfinished
+from natsconnector.model.outcome import Outcome, unfinished
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDelivery, IGateway
 from natsconnector.planning.planner import NO_FUNCTION, Planner
 
 _STOPPING = "the connector is stopping"
-# JetStream counts deliveries, not attempts. Allow for some that ended without an attempt: at a restart, while a
-# function was missing, while dead letters could not be stored.
-_SPARE_DELIVERIES = 50
 
 
 class Dispatcher:
@@ -90,6 +87,16 @@ class Dispatcher:
     def pending(self) -> int:
         """Calls that wait, and messages for which it is not known yet which functions want them."""
         return self._backlog.pending
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of what is pending."""
+        return self._backlog.pending_bytes
+
+    @property
+    def oldest_s(self) -> float:
+        """How long the message has waited that waits longest, for a slot or for a first list of functions."""
+        return self._intake.oldest_s
 
     def on_hold(self, hold: Callable[[bool], object]) -> None:
         """Have ``hold`` called with True when the gateway goes away, and with False when calls may be made again."""
@@ -171,12 +178,15 @@ class Dispatcher:
         return True
 
     def _start(self, job: Job) -> None:
-        why_not = self._why_not(job)
+        now_s = self._clock.seconds()
+        why_not = job.why_not(now_s, self._max_wait_s)
         if why_not is not None:
             self._backlog.end(job)
             self._settle(job, why_not)
             return
         job.attempt += 1
+        job.begun_at = now_s
+        self._journal.calls.begins(now_s - job.queued_at)
         self.watch.call_begins()
         self._journal.calling(job.planned.call)
         try:
@@ -188,21 +198,6 @@ class Dispatcher:
         if not ended.called:
             self._calls[job] = ended
 
-    def _why_not(self, job: Job) -> Outcome | None:
-        """Why a call whose turn it is is not made."""
-        if self._max_wait_s is not None and not job.delivery.durable:
-            waited_s = self._clock.seconds() - job.queued_at
-            if waited_s > self._max_wait_s:
-                return unfinished(
-                    f"the message waited {waited_s:.1f} s in the connector's backlog, longer than --max-wait"
-                )
-        if job.attempt >= 2 * job.planned.terms.retries.attempts + _SPARE_DELIVERIES:
-            reason = (
-                f"gave up after {job.attempt} deliveries without a result: this message may be crashing the connector"
-            )
-            return failed(500, reason, final=True)
-        return None
-
     def _call_ended(self, result: Outcome | Failure, job: Job) -> None:
         self._backlog.end(job)
         self._calls.pop(job, None)
@@ -210,6 +205,8 @@ class Dispatcher:
             if isinstance(result, Failure):
                 result.raiseException()
             else:
+                now_s, queued = self._clock.seconds(), job.planned.call.asynchronous
+                self._journal.calls.ended(job.function, result, now_s - job.begun_at, now_s, queued=queued)
                 self._ended(result, job)
         except Exception:
             self._log.failure("a defect met the message on {subject}", subject=job.delivery.subject)

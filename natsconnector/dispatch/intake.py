@@ -102,6 +102,14 @@ class Intake:
             self._backlog.uncount_pending(each)
         return unplanned
 
+    @property
+    def oldest_s(self) -> float:
+        """How long the message has waited that waits longest, for a slot or for a first list of functions."""
+        now_s = self._clock.seconds()
+        waiting = [job.queued_at for job in self._backlog.first_of_each()]
+        waiting += [each.received_at for each in self._unplanned[:1]]
+        return now_s - min(waiting, default=now_s)
+
     def after_defect(self, delivery: IDelivery) -> Outcome:
         """
         The outcome of a message that met a defect of ours. A durable message is not lost by the defect: the message
@@ -128,7 +136,6 @@ class Intake:
         return [*fan_out.parts]
 
     def _overloaded(self) -> Outcome:
-        now_s, backlog = self._clock.seconds(), self._backlog
-        oldest_s = now_s - min((job.queued_at for job in backlog.first_of_each()), default=now_s)
-        self._journal.shed(backlog.pending, backlog.pending_bytes, oldest_s, backlog.busiest)
+        backlog = self._backlog
+        self._journal.shed(backlog.pending, backlog.pending_bytes, self.oldest_s, backlog.busiest)
         return unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)

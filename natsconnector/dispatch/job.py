@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.seams import IDelivery
 from natsconnector.planning.planner import PlannedCall
+
+# JetStream counts deliveries, not attempts. Allow for some that ended without an attempt: at a restart, while a
+# function was missing, while dead letters could not be stored.
+_SPARE_DELIVERIES = 50
 
 
 @dataclass(slots=True, eq=False)
@@ -22,6 +27,8 @@ class Job:
     function: str
     size_bytes: int
     """What it holds in memory: the message, and the call's body where that is another one."""
+    begun_at: float = 0.0
+    """When the attempt began that is made, or was made last."""
     is_over: bool = False
     """Its delivery is settled."""
     is_held_back: bool = False
@@ -29,6 +36,22 @@ class Job:
     @property
     def max_inflight(self) -> int | None:
         return self.planned.terms.max_inflight
+
+    def why_not(self, now_s: float, max_wait_s: float | None) -> Outcome | None:
+        """
+        Why a call whose turn it is is not made; None if it is.
+
+        :param max_wait_s: the longest that a core message may have waited; None: for ever.
+        """
+        if max_wait_s is not None and not self.delivery.durable and now_s - self.queued_at > max_wait_s:
+            waited_s = now_s - self.queued_at
+            return unfinished(f"the message waited {waited_s:.1f} s in the connector's backlog, longer than --max-wait")
+        if self.attempt >= 2 * self.planned.terms.retries.attempts + _SPARE_DELIVERIES:
+            reason = (
+                f"gave up after {self.attempt} deliveries without a result: this message may be crashing the connector"
+            )
+            return failed(500, reason, final=True)
+        return None
 
     def hold_back(self, held_back: bool) -> None:
         """Note, and tell the delivery, whether the function's own limit holds the call back."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from natsconnector.journal.calls import Calls
 from natsconnector.journal.counts import OTHER, AnotherAttempt, Counts, FunctionNames
-from natsconnector.journal.repetitions import Repetitions
 from natsconnector.journal.report import Report
+from natsconnector.journal.telling import Telling
 from natsconnector.journal.words import about, counted, printed
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
@@ -18,7 +18,7 @@ from natsconnector.model.outcome import Outcome
 from natsconnector.model.seams import IDelivery
 
 
-class Journal:
+class Journal(Telling):
     """
     Counts and tells what becomes of messages.
 
@@ -28,6 +28,7 @@ class Journal:
     :param print_response: tell every response; :param print_response_body: with its body.
     :param print_request_body: tell every call with its body.
     :param debug: tell successes too, at that level.
+    :param most_functions: how many functions have counts of their own.
     """
 
     _log = Logger()
@@ -40,9 +41,9 @@ class Journal:
         print_response_body: bool = False,
         print_request_body: bool = False,
         debug: bool = False,
+        most_functions: int = 500,
     ) -> None:
-        self._clock = clock
-        self._repetitions = Repetitions(clock)
+        super().__init__(clock)
         self._print_response = print_response or print_response_body
         self._print_response_body = print_response_body
         self._print_request_body = print_request_body
@@ -52,6 +53,7 @@ class Journal:
         self._shed_before = 0
         self.is_overloaded = False
         self.counts = Counts()
+        self.calls = Calls(most_functions)
         self.report = Report(clock, self.counts, self._waiting, self._tell)
 
     # What happens to a message
@@ -127,6 +129,7 @@ class Journal:
 
     def _refused(self, ending: Ending, error: str, stored: str | None) -> None:
         subject, status = ending.delivery.subject, ending.outcome.status
+        self.counts.refused[status] += 1
 
         def say_more(count: int, window_s: float) -> None:
             self._tell(
@@ -180,6 +183,8 @@ class Journal:
         self.counts.given_up += 1
         if ending.call is not None:
             self._waiting.ended(ending.call.call_id)
+        else:
+            self.counts.refused[ending.outcome.status] += 1
         self._tell(
             LogLevel.error, "message_given_up",
             "gave up message {identity} on {subject} after {tries}, with no --dead-letter to keep it: {error}"
@@ -206,6 +211,10 @@ class Journal:
         self.counts.replies_lost += 1
         text = "could not send the reply to a message on {subject}: {reason}"
         self._repeated(LogLevel.warn, "reply_lost", "reply", text, subject=subject, reason=reason)
+
+    def awaiting_another_attempt(self) -> tuple[int, float]:
+        """How many messages wait for another attempt, and how long the one has that waits longest, in seconds."""
+        return self._waiting.count_and_oldest_s(self._clock.seconds())
 
     # What happens to the connector
 
@@ -279,22 +288,3 @@ class Journal:
             fields["body"] = printed(ending.outcome.body)
         level = LogLevel.info if self._print_response else LogLevel.debug
         self._tell(level, "response", text + " [call {call_id}]", size=len(ending.outcome.body), **fields)
-
-    def _repeated(self, level: Any, event: str, kind: Hashable, text: str, **fields: object) -> None:
-        """Tell the first of a kind, and how often it came again."""
-
-        def say_more(count: int, window_s: float) -> None:
-            more = "{count} more times within {window_s:g} s: "
-            self._tell(level, event + "_again", more + text, count=count, window_s=window_s, **fields)
-
-        if self._repetitions.is_first(kind, say_more, self._more_of_other_kinds):
-            self._tell(level, event, text, **fields)
-
-    def _more_of_other_kinds(self, count: int, window_s: float) -> None:
-        self._tell(
-            LogLevel.warn, "other_failures", "{count} more failures of other kinds within {window_s:g} s",
-            count=count, window_s=window_s,
-        )  # fmt: skip
-
-    def _tell(self, level: Any, event: str, text: str, **fields: object) -> None:
-        self._log.emit(level, text, event=event, **{name: value for name, value in fields.items() if value is not None})

@@ -98,6 +98,23 @@ class CallingTests(DispatcherCase):
         self.assertEqual(delivery.replies, [Reply(200, b"done", call_id="mine", is_response=True)])
         self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
 
+    def test_counted(self) -> None:
+        """Each attempt is counted by its function's full name: how long it took, how long it waited for its slot."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1), attempts=2, codes=frozenset({503}))
+        dispatcher.dispatch(message())
+        dispatcher.dispatch(message())
+        self.clock.advance(3)
+        self.assertEqual((dispatcher.oldest_s, dispatcher.pending_bytes), (3.0, len(b'{"function": "figlet"}')))
+        self.gateway.end(Outcome(503))
+        self.clock.pump([1, 19])
+        self.gateway.end(OK)
+        self.gateway.end(OK)
+        ((name, calls),) = self.journal.calls.by_function()
+        self.assertEqual((name, calls.codes), ("figlet", {503: 1, 200: 2}))
+        self.assertEqual(calls.durations.sum, 23.0)
+        self.assertEqual(self.journal.calls.waits.sum, 3.0 + 19.0, "the second message, and the second attempt")
+        self.assertEqual((self.journal.calls.last_answer_at, dispatcher.oldest_s), (23.0, 0.0))
+
     def test_call_ids_differ(self) -> None:
         """Without a publisher's id each message gets one of its own."""
         dispatcher = self.dispatcher()
