@@ -47,8 +47,10 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end by itself instead of running until Ctrl-C")
     once = parser.parse_args().once
     nats, gateway = f"nats://127.0.0.1:{port(4222)}", f"http://127.0.0.1:{port(8080)}"
+    admin = port(8081)
     stack = str(HERE / "stack.yml")
     command = ["natsconnector", "--embedded", "--functions", stack, "--nats", nats, "--gateway", gateway]
+    command += ["--admin", f"tcp:{admin}:interface=127.0.0.1"]
     say(f"starting: twistd -n {' '.join(command)}")
     # A session of its own: Ctrl-C is for this program, which then ends the connector in good order.
     connector = subprocess.Popen(
@@ -77,7 +79,8 @@ def main() -> int:
         say("it runs on until Ctrl-C; in another terminal, try:")
         print(f"  {BIN}/python {HERE}/nats_pub.py --nats {nats} cat 'any text'")
         print(f'  nats --server {nats} request function.call \'{{"function":"figlet","params":{{"body":"hi"}}}}\'')
-        print(f"  curl -d hello {gateway}/function/figlet", flush=True)
+        print(f"  curl -d hello {gateway}/function/figlet")
+        print(f"  curl http://127.0.0.1:{admin}/metrics", flush=True)
         for line in connector.stdout:
             print(line, end="", flush=True)
         return connector.wait()

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from twisted.internet.task import react
 
 from natsconnector import __version__
-from natsconnector.commands import call, check, redrive
+from natsconnector.commands import call, check, probe, redrive
 
-COMMANDS = (call, check, redrive)
+COMMANDS = (call, check, probe, redrive)
 """Modules with ``add_to(commands)``, which adds a parser whose default ``run(reactor, arguments)`` gives a Deferred."""
 
 

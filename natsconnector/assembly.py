@@ -8,6 +8,11 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
+from natsconnector.admin.facts import Limits as ToldLimits
+from natsconnector.admin.heartbeat import Heartbeat
+from natsconnector.admin.metrics import Metrics
+from natsconnector.admin.resources import pages
+from natsconnector.admin.service import Admin
 from natsconnector.config import logs
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
@@ -17,6 +22,7 @@ from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
+from natsconnector.insight import Insight
 from natsconnector.journal.journal import Journal
 from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource, shared_with_streams
@@ -42,7 +48,8 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     connector = make_connector(reactor, options.settings)
-    return Signals(reactor, _with_embedded(reactor, options.settings, connector), connector.hurry, logs.rotate)
+    service = with_admin(reactor, options.settings, connector, _with_embedded(reactor, options.settings, connector))
+    return Signals(reactor, service, connector.hurry, logs.rotate)
 
 
 def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IService:
@@ -57,6 +64,26 @@ def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IS
     return Embedded(reactor, settings.nats[0], settings.gateway, settings.functions, connector)
 
 
+def with_admin(reactor: Any, settings: Settings, connector: Connector, service: IService) -> IService:
+    """``service``, which runs ``connector``, with the site that tells about it, where there is to be one."""
+    if settings.admin is None:
+        return service
+    insight, heartbeat = Insight(reactor, connector), Heartbeat(reactor)
+    limits = ToldLimits(settings.max_inflight, settings.max_pending_messages, settings.max_pending_bytes)
+    metrics = Metrics(connector.journal, insight.facts, limits, __version__, lambda: heartbeat.delay_s)
+    return Admin(
+        reactor,
+        service,
+        pages(insight.health, metrics.page),
+        heartbeat,
+        endpoint=settings.admin.text,
+        # Web pages of others, in a browser on this machine, could read what listens on the loopback interface. What
+        # other machines reach has names that we do not know.
+        host=settings.admin.host if settings.admin.is_loopback else None,
+        is_wanted=settings.has_given("admin"),
+    )
+
+
 def make_connector(reactor: Any, settings: Settings) -> Connector:
     """The graph of parts that runs with ``settings``."""
     journal = Journal(
@@ -65,6 +92,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         print_response_body=settings.print_response_body,
         print_request_body=settings.print_request_body,
         debug=settings.log_level == "debug",
+        most_functions=settings.metrics_functions,
     )
     client = nats_client(reactor, settings, "natsconnector")
     jetstream = make_jetstream(client, settings) if settings.stream is not None else None
@@ -111,6 +139,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     journal.report.work = lambda: (dispatcher.inflight, dispatcher.pending)
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
+        journal.calls.is_known = catalogue.has
     replies = Replies(client, settings.reply_allow or ())
     return Connector(
         reactor,

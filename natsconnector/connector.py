@@ -28,6 +28,7 @@ class Connector(Service):
 
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
     :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
+    :param gateway_name: where the gateway is, for the log.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
 
@@ -50,13 +51,13 @@ class Connector(Service):
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
-        self._client = client
-        self._sources = tuple(sources)
-        self._dispatcher = dispatcher
+        self.client = client
+        self.sources = tuple(sources)
+        self.dispatcher = dispatcher
         self._gateway = gateway
-        self._journal = journal
-        self._gateway_name = gateway_name
-        self._catalogue = catalogue
+        self.journal = journal
+        self.gateway_name = gateway_name
+        self.catalogue = catalogue
         self._given = given
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
@@ -65,6 +66,7 @@ class Connector(Service):
         self._not_ready_since: float | None = None
         self._has_been_ready = False
         self._working_off: Deferred[None] | None = None
+        self.is_stopping = False
 
     def startService(self) -> None:
         """Begin; a line ``natsconnector ready`` follows when messages can come in."""
@@ -73,26 +75,26 @@ class Connector(Service):
             "natsconnector {version}, {given}", version=__version__, given=", ".join(self._given) or "defaults"
         )
         self._warn(self._warnings)
-        self._dispatcher.on_hold(self._hold)
-        for source in self._sources:
-            source.start(self._dispatcher.dispatch)
-        self._client.start()
-        if self._catalogue is not None:
-            self._catalogue.start()
+        self.dispatcher.on_hold(self._hold)
+        for source in self.sources:
+            source.start(self.dispatcher.dispatch)
+        self.client.start()
+        if self.catalogue is not None:
+            self.catalogue.start()
         else:
             self._log.debug("function annotations are ignored: set --gateway-credentials so that they can be read")
-        for source in self._sources:
+        for source in self.sources:
             source.watch(self._look_at_sources)
         self._look_at_sources()
 
     def _hold(self, held: bool) -> None:
-        for source in self._sources:
+        for source in self.sources:
             source.hold(held)
 
     @property
     def not_ready(self) -> list[str]:
         """Why messages cannot come in, by source."""
-        return [source.not_ready for source in self._sources if source.not_ready is not None]
+        return [source.not_ready for source in self.sources if source.not_ready is not None]
 
     def _look_at_sources(self) -> None:
         """Say when messages can come in, again too when they could not for longer than a moment."""
@@ -106,9 +108,9 @@ class Connector(Service):
             return
         self._log.info(
             "natsconnector ready: NATS {server}, gateway {gateway}, {source}",
-            server=self._client.server,
-            gateway=self._gateway_name,
-            source=", ".join(source.description for source in self._sources),
+            server=self.client.server,
+            gateway=self.gateway_name,
+            source=", ".join(source.description for source in self.sources),
             event="ready",
         )
         if not self._has_been_ready:
@@ -125,6 +127,7 @@ class Connector(Service):
     def stopService(self) -> Deferred[None]:
         """Take no more, work off what there is within the shutdown time, answer the rest, close."""
         super().stopService()
+        self.is_stopping = True
         if self._look_around is not None:
             self._look_around.cancel()
         return Deferred.fromCoroutine(self._stop())
@@ -137,8 +140,8 @@ class Connector(Service):
     async def _stop(self) -> None:
         self._log.info(
             "stopping: {inflight} calls in flight, {pending} messages wait",
-            inflight=self._dispatcher.inflight,
-            pending=self._dispatcher.pending,
+            inflight=self.dispatcher.inflight,
+            pending=self.dispatcher.pending,
         )
         try:
             self._working_off = Deferred.fromCoroutine(self._work_off())
@@ -147,22 +150,22 @@ class Connector(Service):
             self._log.warn(
                 "{why}: {left} calls are given up, answered 503 or left to a later delivery",
                 why="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
-                left=self._dispatcher.inflight + self._dispatcher.pending,
+                left=self.dispatcher.inflight + self.dispatcher.pending,
                 event="given_up",
             )
-        self._dispatcher.give_up()
-        if self._client.ready:
+        self.dispatcher.give_up()
+        if self.client.ready:
             try:
-                await self._client.flush(_LAST_FLUSH_S)
+                await self.client.flush(_LAST_FLUSH_S)
             except NatsError as e:
                 self._log.warn("the last answers may not have been sent: {reason}", reason=e)
-        await self._client.close()
-        if self._catalogue is not None:
-            await self._catalogue.stop()
+        await self.client.close()
+        if self.catalogue is not None:
+            await self.catalogue.stop()
         await self._gateway.close()
-        self._journal.finish()
+        self.journal.finish()
 
     async def _work_off(self) -> None:
-        for stopped in [source.stop() for source in self._sources]:
+        for stopped in [source.stop() for source in self.sources]:
             await stopped
-        await self._dispatcher.when_idle()
+        await self.dispatcher.when_idle()

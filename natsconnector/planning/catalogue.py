@@ -63,6 +63,10 @@ class Catalogue:
         """Whether there was a list yet."""
         self.topics: tuple[str, ...] = ()
         """All topics that functions are annotated with, in order of appearance."""
+        self.known_at: float | None = None
+        """When the gateway last gave the list, in seconds of the clock; None: never yet."""
+        self.failures = 0
+        """How often it did not."""
 
     def start(self) -> None:
         """Begin to refresh, at once and for ever."""
@@ -90,6 +94,16 @@ class Catalogue:
         otherwise the name as it is.
         """
         return self._full_names.get(function) or function
+
+    @property
+    def functions(self) -> int:
+        """How many there are."""
+        return len(self._functions)
+
+    @property
+    def annotation_faults(self) -> int:
+        """How many annotations cannot be read, or ask for more than they may."""
+        return len(self._faults)
 
     def has(self, full_name: str) -> bool:
         """Whether there is such a function."""
@@ -124,12 +138,14 @@ class Catalogue:
             await deferLater(self._clock, self._interval_s)
 
     def _failed(self, reason: str) -> None:
+        self.failures += 1
         if self._fault is None:
             kept = "the last list is kept" if self.is_known else "messages for topics wait for a first list"
             self._log.warn("cannot list the functions, {kept}: {reason}", kept=kept, reason=reason)
         self._fault = reason
 
     def _learn(self, functions: list[DeployedFunction]) -> None:
+        self.known_at = self._clock.seconds()
         if self._fault is not None:
             self._fault = None
             self._log.info("the functions can be listed again")

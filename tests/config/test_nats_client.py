@@ -39,7 +39,7 @@ class LoginTests(SynchronousTestCase):
     def credentials(self, **flags: str) -> Credentials:
         """What the client of these flags would log in with."""
         connector = make_connector(MemoryReactorClock(), self.read(**flags))
-        source = connector._client._dialer._identity.credentials
+        source = connector.client._dialer._identity.credentials
         assert callable(source)
         given = source()
         assert isinstance(given, Credentials)
@@ -61,7 +61,7 @@ class LoginTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without any of them the URLs decide."""
-        identity = make_connector(MemoryReactorClock(), self.read())._client._dialer._identity
+        identity = make_connector(MemoryReactorClock(), self.read()).client._dialer._identity
         self.assertIsNone(identity.credentials)
         self.assertIsNone(identity.tls)
 
@@ -75,7 +75,7 @@ class LoginTests(SynchronousTestCase):
             ({"nats_tls_first": "on"}, Tls(first=True)),
         ):
             connector = make_connector(MemoryReactorClock(), self.read(**flags))
-            self.assertEqual(connector._client._dialer._identity.tls, tls)
+            self.assertEqual(connector.client._dialer._identity.tls, tls)
         self.assertEqual(self.read(nats="tls://n").nats, ("tls://n",))
 
     def test_files_that_cannot_be_used(self) -> None:
@@ -144,7 +144,7 @@ class LoginTests(SynchronousTestCase):
 
     def test_inbox_prefix(self) -> None:
         """The prefix is a subject without wildcards, and no subject of messages may hear what comes below it."""
-        client = make_connector(MemoryReactorClock(), self.read(inbox_prefix="_INBOX_me"))._client
+        client = make_connector(MemoryReactorClock(), self.read(inbox_prefix="_INBOX_me")).client
         self.assertTrue(client.new_inbox().startswith("_INBOX_me."))
         for bad in ("a b", "a.*", "a.>", "a..b"):
             self.assertIn("is not a prefix of subjects", self.faults(inbox_prefix=bad)[0])

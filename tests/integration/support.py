@@ -201,7 +201,9 @@ class ConnectorProcess(ProcessProtocol):
         self._waits = Waits()
         twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
         # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
-        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT, **(environment or {})}
+        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
+        # Several run at once, and all would want the port of the default.
+        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
         self._process = reactor.spawnProcess(
             self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
         )

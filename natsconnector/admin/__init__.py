@@ -1,0 +1,1 @@
+"""What an operator, or a machine, asks the connector about itself: health, readiness, metrics."""

@@ -1,0 +1,82 @@
+"""
+What the parts of the connector are like at one moment. Pure: whoever knows the parts fills these in at each scrape.
+
+Times are in seconds of the clock, durations in seconds, sizes in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the connector may take on."""
+
+    inflight: int
+    pending_messages: int
+    pending_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is being worked on, and what waits."""
+
+    inflight: int
+    pending: int
+    pending_bytes: int
+    oldest_s: float
+    """How long the message has waited that waits longest; 0 when none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nats:
+    """The connection to NATS; what went in and out since the start."""
+
+    is_connected: bool
+    changed_at: float
+    """Since when it is, or is not."""
+    reconnects: int
+    in_messages: int
+    out_messages: int
+    in_bytes: int
+    out_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionList:
+    """The list of functions."""
+
+    functions: int
+    known_at: float | None
+    """When the gateway last gave the list; None: never yet."""
+    failures: int
+    """How often it did not."""
+    annotation_faults: int
+    """Annotations that cannot be read, or ask for more than they may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """The consumer of a stream, as the server described it the last time, for all connectors that share it."""
+
+    stream: str
+    name: str
+    pending: int
+    """Messages that were not delivered yet."""
+    unacknowledged: int
+    redelivered: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it."""
+
+    now: float
+    work: Work
+    nats: Nats
+    gateway_up: bool
+    functions: FunctionList | None = None
+    """None when there is no list of functions, since nobody needs it, or nobody may have it."""
+    consumers: Sequence[Consumer] = ()

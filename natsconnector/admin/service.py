@@ -1,0 +1,99 @@
+"""The admin site as a service around the connector's: it opens first and closes last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from natsconnector.admin.heartbeat import Heartbeat
+from natsconnector.admin.resources import Pages
+from natsconnector.web.hosts import HostRule
+from natsconnector.web.site import Bounds, QuietSite
+
+# Few ask: Prometheus, a kubelet, a person. A body is read only so that the answer can say what is wrong.
+BOUNDS = Bounds(connections=32, head_bytes=8 * 1024, header_lines=50, body_bytes=1024, body_s=5.0, idle_s=120.0)
+_CLOSE_S = 0.5
+
+
+class Admin(Service):
+    """
+    A service that can be asked how it is, from before it starts until after it has stopped.
+
+    :param service: the one that is asked about.
+    :param endpoint: where to listen, as Twisted's ``serverFromString`` takes it.
+    :param host: the name under which alone requests may come, of a browser for one; None: any.
+    :param is_wanted: whether a user chose the endpoint. If so nothing starts when it cannot be had.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        service: IService,
+        pages: Pages,
+        heartbeat: Heartbeat,
+        *,
+        endpoint: str,
+        host: str | None,
+        is_wanted: bool,
+    ) -> None:
+        self._service = service
+        self._heartbeat = heartbeat
+        self._endpoint_text = endpoint
+        self._endpoint = serverFromString(reactor, endpoint)
+        self._is_wanted = is_wanted
+        self._port: IListeningPort | None = None
+        self.site = QuietSite(pages, reactor, bounds=BOUNDS, rule=None if host is None else HostRule(host))
+
+    def startService(self) -> None:
+        """
+        Listen, then start what is asked about.
+
+        :raises SystemExit: the endpoint that the user chose cannot be had.
+        """
+        super().startService()
+        # TCP and UNIX sockets listen at once, or never.
+        self._endpoint.listen(self.site).addCallbacks(self._listens, self._does_not_listen)
+        if self._port is None and self._is_wanted:
+            raise SystemExit(1)
+        self._heartbeat.start()
+        self._service.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop what is asked about, then listen no more."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        try:
+            await maybeDeferred(self._service.stopService)
+        finally:
+            self._heartbeat.stop()
+            port, self._port = self._port, None
+            if port is not None:
+                await maybeDeferred(port.stopListening)
+            await self.site.close(_CLOSE_S)
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._port = port
+        self._log.info("health and metrics on {endpoint}", endpoint=self._endpoint_text, event="admin_open")
+
+    def _does_not_listen(self, failure: Failure) -> None:
+        reason = failure.getErrorMessage()
+        if self._is_wanted:
+            self._log.critical(
+                "cannot start: --admin {endpoint} cannot be had: {reason}",
+                endpoint=self._endpoint_text, reason=reason, event="admin_not_open",
+            )  # fmt: skip
+        else:
+            self._log.warn(
+                "no health and no metrics: {endpoint} cannot be had: {reason}; --admin chooses another, or none",
+                endpoint=self._endpoint_text, reason=reason, event="admin_not_open",
+            )  # fmt: skip

@@ -1,0 +1,172 @@
+"""The figures, as a Prometheus reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.admin.facts import Consumer, Facts, FunctionList, Limits, Nats, Work
+from natsconnector.admin.metrics import Metrics
+from natsconnector.journal.journal import Journal
+from natsconnector.model.call import FunctionCall
+from natsconnector.model.ending import Ending
+from natsconnector.model.outcome import Outcome, failed
+from natsconnector.testing import FakeDelivery
+
+FACTS = Facts(100.0, Work(3, 7, 700, 2.5), Nats(True, 40.0, 2, 10, 11, 1000, 1100), True)
+
+
+class MetricsTests(SynchronousTestCase):
+    """From counts to text."""
+
+    def setUp(self) -> None:
+        self.journal = Journal(Clock(), most_functions=500)
+        self.facts = FACTS
+        self.collector = Metrics(self.journal, lambda: self.facts, Limits(100, 1000, 10_000), "1.2", lambda: 0.25)
+
+    def samples(self) -> dict[str, float]:
+        """Every sample of ours by name and labels, as in ``calls_total{code=200,function=f}``."""
+        found = {}
+        for family in parse(self.collector.page("").body.decode()):
+            self.assertTrue(family.documentation, family.name)
+            for sample in family.samples:
+                if sample.name.startswith("natsconnector_"):
+                    labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+                    found[sample.name.removeprefix("natsconnector_") + (f"{{{labels}}}" if labels else "")] = (
+                        sample.value
+                    )
+        return found
+
+    def test_calls(self) -> None:
+        """Calls by function and status, their durations, and the waits."""
+        for outcome in (Outcome(200), Outcome(200), Outcome(503), Outcome(999)):
+            self.journal.calls.begins(0.02)
+            self.journal.calls.ended("f", outcome, 0.3, 90.0, queued=False)
+        samples = self.samples()
+        self.assertEqual(samples["calls_total{code=200,function=f}"], 2)
+        self.assertEqual(samples["calls_total{code=503,function=f}"], 1)
+        self.assertEqual(samples["calls_total{code=other,function=f}"], 1, "a status that there is not")
+        self.assertEqual(samples["call_duration_seconds_bucket{function=f,le=0.25}"], 0)
+        self.assertEqual(samples["call_duration_seconds_bucket{function=f,le=0.5}"], 4)
+        self.assertEqual(samples["call_duration_seconds_bucket{function=f,le=+Inf}"], 4)
+        self.assertAlmostEqual(samples["call_duration_seconds_sum{function=f}"], 1.2)
+        self.assertEqual(samples["queue_wait_seconds_bucket{le=0.025}"], 4)
+        self.assertEqual(samples["gateway_last_answer_age_seconds"], 10.0)
+
+    def test_messages(self) -> None:
+        """What became of messages: those that were no call apart from calls that failed."""
+        self.journal.received(FakeDelivery())
+        self.journal.received(FakeDelivery(durable=True, attempt=2))
+        call = FunctionCall("f", call_id="c")
+        self.journal.ended(Ending(FakeDelivery(), call, Outcome(200), 1, 0.1))
+        self.journal.ended(Ending(FakeDelivery(), call, Outcome(500), 1, 0.1))
+        self.journal.ended(Ending(FakeDelivery(), None, failed(400, "not JSON"), 0, 0.1))
+        self.journal.lost(Ending(FakeDelivery(identity="S-1"), None, failed(400, "not JSON"), 0, 0.1))
+        self.journal.retrying(FakeDelivery(durable=True), call, Outcome(503), 1, 5.0)
+        self.journal.stored()
+        self.journal.not_stored(Ending(FakeDelivery(), call, Outcome(500), 1, 0.1), "no stream")
+        self.journal.reply_lost("s", "too large")
+        self.journal.shed(1, 1, 1.0, None)
+        self.journal.gateway_away("refused")
+        self.journal.finish()
+        expected = {
+            "messages_received_total": 1,
+            "messages_redelivered_total": 1,
+            "messages_succeeded_total": 1,
+            "messages_failed_total{code=500}": 1,
+            "messages_refused_total{code=400}": 2,
+            "messages_given_up_total": 1,
+            "messages_shed_total": 1,
+            "messages_awaiting_retry": 1,
+            "retries_total": 1,
+            "dead_letters_stored_total": 1,
+            "dead_letters_failed_total": 1,
+            "answers_not_sent_total": 1,
+            "gateway_outages_total": 1,
+        }
+        samples = self.samples()
+        self.assertEqual({name: samples[name] for name in expected}, expected)
+        self.assertNotIn("messages_failed_total{code=400}", samples)
+
+    def test_facts(self) -> None:
+        """What the parts are like; what does not apply is absent."""
+        expected: dict[str, float] = {
+            "calls_inflight": 3,
+            "calls_inflight_limit": 100,
+            "backlog_messages": 7,
+            "backlog_messages_limit": 1000,
+            "backlog_bytes": 700,
+            "backlog_bytes_limit": 10_000,
+            "backlog_oldest_age_seconds": 2.5,
+            "nats_connected": 1,
+            "nats_disconnected_seconds": 0,
+            "nats_reconnects_total": 2,
+            "nats_received_messages_total": 10,
+            "nats_sent_messages_total": 11,
+            "nats_received_bytes_total": 1000,
+            "nats_sent_bytes_total": 1100,
+            "gateway_up": 1,
+            "reactor_delay_seconds": 0.25,
+        }
+        samples = self.samples()
+        self.assertEqual({name: samples[name] for name in expected}, expected)
+        self.assertEqual([name for name in samples if name.startswith(("function", "stream", "gateway_last"))], [])
+        (build,) = (name for name in samples if name.startswith("build_info"))
+        self.assertIn("version=1.2", build)
+
+    def test_outages(self) -> None:
+        """Since when there is no NATS, and that the gateway is away."""
+        self.facts = replace(FACTS, nats=replace(FACTS.nats, is_connected=False), gateway_up=False)
+        samples = self.samples()
+        self.assertEqual(
+            [samples[name] for name in ("nats_connected", "nats_disconnected_seconds", "gateway_up")], [0, 60, 0]
+        )
+
+    def test_list_and_stream(self) -> None:
+        """The list of functions, and the stream's consumer, where there are such."""
+        self.facts = replace(
+            FACTS, functions=FunctionList(12, 95.0, 3, 1), consumers=[Consumer("CALLS", "c", 50, 4, 2)]
+        )
+        samples = self.samples()
+        expected: dict[str, float] = {
+            "functions": 12,
+            "function_list_age_seconds": 5.0,
+            "function_list_failures_total": 3,
+            "function_annotation_faults": 1,
+            "stream_pending_messages{consumer=c,stream=CALLS}": 50,
+            "stream_unacknowledged_messages{consumer=c,stream=CALLS}": 4,
+            "stream_redelivered_messages{consumer=c,stream=CALLS}": 2,
+        }
+        self.assertEqual({name: samples[name] for name in expected}, expected)
+        self.facts = replace(FACTS, functions=FunctionList(0, None, 3, 0))
+        self.assertNotIn("function_list_age_seconds", self.samples())
+
+    def test_openmetrics(self) -> None:
+        """Who asks for OpenMetrics gets the same as that, which its strict parser takes."""
+        self.journal.calls.ended("f", Outcome(200), 0.3, 90.0, queued=False)
+        page = self.collector.page("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        self.assertTrue(page.content_type.startswith("application/openmetrics-text; version=1.0.0"))
+        strict = {family.name for family in parse_openmetrics(page.body.decode())}
+        plain = self.collector.page("text/plain")
+        self.assertTrue(plain.content_type.startswith("text/plain; version=0.0.4"))
+        self.assertEqual(len(strict), len(list(parse(plain.body.decode()))))
+
+    def test_cardinality(self) -> None:
+        """Ten thousand names of functions, there or not, cost less than 200 kB."""
+        for number in range(10_000):
+            self.journal.calls.ended(f"invented-{number}", Outcome(404), 0.1, 1.0, queued=False)
+        self.assertLess(len(self.collector.page("").body), 20_000)
+        for number in range(10_000):
+            self.journal.calls.ended(f"function-{number:05}.openfaas-fn", Outcome(200), 0.1, 1.0, queued=False)
+        self.assertLess(len(self.collector.page("").body), 200_000)
+        samples = self.samples()
+        self.assertEqual(sum(name.startswith("calls_total") for name in samples), 502)
+        self.assertEqual(samples["calls_total{code=200,function=other}"], 9500)
+        self.assertEqual(samples["calls_total{code=404,function=other}"], 10_000)
+        self.assertEqual(
+            sum(value for name, value in samples.items() if name.startswith("call_duration_seconds_count")), 20_000
+        )
