@@ -29,5 +29,7 @@ LABEL org.opencontainers.image.title="natsconnector" \
       org.opencontainers.image.version="${VERSION}"
 WORKDIR /
 USER 10001:10001
+# It asks at NATSCONNECTOR_ADMIN: whoever chooses another endpoint by a flag, or another program, has to say so here too.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 CMD ["python", "-m", "natsconnector", "probe"]
 ENTRYPOINT ["twistd", "-n", "natsconnector"]
 CMD []

@@ -53,6 +53,11 @@ class Pages(Resource):
         super().__init__()
         self._pages = {path.encode(): make for path, make in pages.items()}
 
+    @property
+    def paths(self) -> frozenset[bytes]:
+        """Those that there are."""
+        return frozenset(self._pages)
+
     def render(self, request: Request) -> bytes:
         """The page of the path, its head for HEAD; 404 for another path, and 405 for another method."""
         for name, value in _HEADERS.items():

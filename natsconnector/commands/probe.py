@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from natsconnector.commands.arguments import read
 from natsconnector.config.reading import ConfigurationError
+from natsconnector.model.shown import shown
 
 NAME = "probe"
 _FLAGS = ("admin",)
@@ -31,6 +33,7 @@ def add_to(commands: Any) -> None:
     """Make it one of the commands of a command line."""
     parser = commands.add_parser(NAME, help="ask a connector whether it is well", description=_DESCRIPTION)
     parser.add_argument("url", metavar="URL", nargs="?", help="another place to ask; without a path, for /healthz")
+    parser.add_argument("--ready", action="store_true", help="ask whether it takes messages: for /readyz")
     parser.add_argument("--admin", metavar="ENDPOINT", help="as the connector has it; also NATSCONNECTOR_ADMIN")
     parser.add_argument("--wait", type=float, default=5.0, metavar="SECONDS", help="how long the answer may take [5]")
     parser.set_defaults(run=run)
@@ -56,7 +59,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     if "://" not in url:
         url = f"http://{url}"
     if urlsplit(url).path in ("", "/"):
-        url = url.rstrip("/") + "/healthz"
+        url = url.rstrip("/") + ("/readyz" if arguments.ready else "/healthz")
     where = url if not path else f"{path} ({urlsplit(url).path})"
     try:
         status, text = await _ask(reactor, url, path).addTimeout(arguments.wait, reactor)
@@ -80,9 +83,20 @@ def _ask(reactor: Any, url: str, path: str) -> Deferred[tuple[int, str]]:
     async def ask() -> tuple[int, str]:
         response = await agent.request(b"GET", url.encode())
         body = await readBody(response)
-        return response.code, " ".join(body[:_SHOWN].decode("utf-8", "replace").split())
+        return response.code, _told(body.decode("utf-8", "replace"))
 
     return Deferred.fromCoroutine(ask())
+
+
+def _told(text: str) -> str:
+    """A short line of an answer: of the parts of a connector those that are not ready."""
+    try:
+        parts = json.loads(text)["parts"]
+        faults = [f"{part['name']}: {part['reason']}" for part in parts if part["needed"] and not part["ready"]]
+        text = "; ".join(faults) or "ready"
+    except (ValueError, LookupError, TypeError):
+        pass  # another page, or somebody else's
+    return shown(" ".join(text[:_SHOWN].split()))
 
 
 @implementer(IAgentEndpointFactory)

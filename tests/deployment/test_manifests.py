@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -13,6 +14,10 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector import __version__
+from natsconnector.__main__ import COMMANDS
+from natsconnector.admin.health import Health
+from natsconnector.admin.resources import pages
+from natsconnector.commands import probe
 from natsconnector.config import reading, settings
 from natsconnector.config.values import duration
 
@@ -20,7 +25,6 @@ ROOT = Path(__file__).parent.parent.parent
 KNOWN_NAMES = {flag.environment_name for flag in settings.FLAGS} | {a.name for f in settings.FLAGS for a in f.aliases}
 # What ending takes beyond the shutdown timeout: the last answers are flushed, connections closed.
 LAST_MOMENTS_S = 5.0
-ADMIN = any(flag.name == "admin" for flag in settings.FLAGS)
 
 
 def text(path: str) -> str:
@@ -85,10 +89,14 @@ class DockerfileTests(AgreementCase):
         self.assertRegex(self.of("USER")[-1], r"^[1-9]\d*:[1-9]\d*$")
 
     def test_claims_nothing(self) -> None:
-        """It exposes no port and asks no health as long as there is nothing to ask; it keeps no volume."""
-        self.assertEqual(self.of("VOLUME"), [])
-        if not ADMIN:
-            self.assertEqual(self.of("EXPOSE") + self.of("HEALTHCHECK"), [])
+        """It exposes no port, since nobody outside can ask unless told to; it keeps no volume."""
+        self.assertEqual(self.of("VOLUME") + self.of("EXPOSE"), [])
+
+    def test_health(self) -> None:
+        """Its health is asked for by the command that there is for it, without a shell, and in good time."""
+        (check,) = self.of("HEALTHCHECK")
+        self.assertTrue(check.endswith('CMD ["python", "-m", "natsconnector", "probe"]'), check)
+        self.assertIn(probe, COMMANDS)
 
     def test_environment_names(self) -> None:
         """What it sets are settings, or names of Python and pip."""
@@ -178,12 +186,27 @@ class KubernetesTests(AgreementCase):
         self.assertEqual({m["name"] for m in mounts}, {v["name"] for v in self.pod.get("volumes", [])})
         self.assertSecretsMounted(self.environment, {m["mountPath"] for m in mounts})
 
-    def test_claims_nothing(self) -> None:
-        """No port, probe or scraping is promised as long as nothing listens."""
-        if not ADMIN:
-            claims = {"ports", "livenessProbe", "readinessProbe", "startupProbe"} & set(self.container)
-            self.assertEqual(claims, set())
-            self.assertNotIn("annotations", self.spec["template"]["metadata"])
+    def test_probes(self) -> None:
+        """What is asked for from outside is answered there: the port, the paths, and the annotations for Prometheus."""
+        admin = self.assertEnvironment(self.environment, 60.0).admin
+        assert admin is not None
+        self.assertEqual((admin.host, self.container["ports"]), ("", [{"name": "admin", "containerPort": admin.port}]))
+        asked = {name: self.container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+        self.assertEqual({get["port"] for get in asked.values()}, {"admin"})
+        self.assertEqual(
+            {name: get["path"] for name, get in asked.items()},
+            {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"},
+        )
+        annotations = self.spec["template"]["metadata"]["annotations"]
+        self.assertEqual(annotations["prometheus.io/port"], str(admin.port))
+        self.assertEqual(annotations["prometheus.io/path"], "/metrics")
+        paths = {annotations["prometheus.io/path"], *(get["path"] for get in asked.values())}
+        self.assertLessEqual(paths, {path.decode() for path in pages(Health((), lambda: None), Mock()).paths})
+
+    def test_no_stand_ins(self) -> None:
+        """Nothing waits for a fixed time where a probe tells."""
+        self.assertNotIn("minReadySeconds", self.spec)
+        self.assertFalse([name for name in self.container if "initialDelaySeconds" in self.container[name]])
 
 
 class SwarmTests(AgreementCase):
@@ -237,10 +260,15 @@ class SwarmTests(AgreementCase):
         self.assertEqual({secret["external"] for secret in more["secrets"].values()}, {True})
         self.assertSecretsMounted(service["environment"], {f"/run/secrets/{name}" for name in service["secrets"]})
 
-    def test_claims_nothing(self) -> None:
-        """No port and no health check is promised as long as nothing listens."""
-        if not ADMIN:
-            self.assertEqual({"ports", "healthcheck"} & set(self.service), set())
+    def test_health(self) -> None:
+        """A task counts as up when it takes messages; no port is published, and nothing waits for a fixed time."""
+        command, *words = self.service["healthcheck"]["test"]
+        self.assertEqual((command, words[:4]), ("CMD", ["python", "-m", "natsconnector", "probe"]))
+        self.assertEqual(words[4:], ["--ready"])
+        self.assertIsNotNone(self.assertEnvironment(self.service["environment"], 60.0).admin)
+        self.assertNotIn("ports", self.service)
+        for way in ("update_config", "rollback_config"):
+            self.assertNotIn("delay", self.deploy[way])
 
 
 class ComposeTests(AgreementCase):
@@ -284,6 +312,11 @@ class ComposeTests(AgreementCase):
             self.assertLessEqual(set(build["args"]), set(defaults))
             self.assertEqual(build["args"]["PYTHON_IMAGE"], defaults["PYTHON_IMAGE"])
             self.assertRegex(text("pyproject.toml"), rf"(?m)^{build['args']['EXTRAS']} = \[")
+
+    def test_health(self) -> None:
+        """The image's health check asks a connector, which the gateway of the same image is not."""
+        self.assertEqual(self.services["gateway"]["healthcheck"], {"disable": True})
+        self.assertNotIn("healthcheck", self.services["natsconnector"])
 
     def test_volumes(self) -> None:
         """Every volume is declared, and the functions are where the gateway looks for them."""

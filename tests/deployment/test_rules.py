@@ -1,0 +1,85 @@
+"""Alerts and the page of the figures: in agreement with what the connector tells."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from natsconnector.admin.facts import Consumer, FunctionList, Limits
+from natsconnector.admin.metrics import Metrics
+from natsconnector.journal.journal import Journal
+from natsconnector.model.outcome import Outcome
+from tests.admin.test_metrics import FACTS
+
+ROOT = Path(__file__).parent.parent.parent
+RULES = ROOT / "deployment" / "prometheus" / "rules.yml"
+PAGE = (ROOT / "docs" / "monitoring.md").read_text()
+# What Prometheus makes of a histogram's name.
+_PARTS = re.compile(r"_(bucket|count|sum)$")
+
+
+def told() -> set[str]:
+    """The names of all figures, as they are queried; a histogram's without its parts."""
+    journal = Journal(Clock())
+    journal.calls.ended("f", Outcome(200), 0.1, 1.0, queued=False)
+    facts = replace(FACTS, functions=FunctionList(1, 1.0, 0, 0), consumers=[Consumer("S", "c", 1, 1, 1)])
+    page = Metrics(journal, lambda: facts, Limits(1, 1, 1), "1", lambda: 0.0).page("")
+    families = text_string_to_metric_families(page.body.decode())
+    found = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    return {name for name in found if name.startswith("natsconnector_")}
+
+
+def named(text: str) -> set[str]:
+    """The figures that a text names."""
+    return {_PARTS.sub("", name) for name in re.findall(r"natsconnector_\w+", text)}
+
+
+class RulesTests(SynchronousTestCase):
+    """deployment/prometheus/rules.yml"""
+
+    def setUp(self) -> None:
+        (group,) = yaml.safe_load(RULES.read_text())["groups"]
+        self.rules: list[dict[str, Any]] = group["rules"]
+
+    def test_figures(self) -> None:
+        """Each alert asks for figures that there are."""
+        known = told()
+        for rule in self.rules:
+            self.assertTrue(named(rule["expr"]), rule["alert"])
+            self.assertLessEqual(named(rule["expr"]), known, rule["alert"])
+
+    def test_what_to_do(self) -> None:
+        """Each is explained under its name, tells how urgent it is, and no explanation is left over."""
+        headings = re.findall(r"^### (\w+)$", PAGE, re.MULTILINE)
+        self.assertEqual([rule["alert"] for rule in self.rules], headings)
+        for rule in self.rules:
+            self.assertEqual(rule["annotations"]["runbook"], f"docs/monitoring.md#{rule['alert'].lower()}")
+            self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
+            self.assertTrue(rule["annotations"]["summary"].endswith("."))
+
+    def test_promtool(self) -> None:
+        """Prometheus takes the file."""
+        promtool = shutil.which("promtool")
+        if promtool is None:
+            raise SkipTest("promtool, which comes with Prometheus, is not on the path")
+        subprocess.run([promtool, "check", "rules", str(RULES)], check=True, capture_output=True)
+
+
+class PageTests(SynchronousTestCase):
+    """docs/monitoring.md"""
+
+    def test_figures(self) -> None:
+        """Its table has every figure, and no other; nor do its queries."""
+        rows = re.findall(r"^\| `(natsconnector_\w+)` \|", PAGE, re.MULTILINE)
+        self.assertEqual(len(rows), len(set(rows)))
+        self.assertEqual(sorted(rows), sorted(told()))
+        self.assertLessEqual(named(PAGE), told())
