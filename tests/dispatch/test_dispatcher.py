@@ -653,6 +653,7 @@ class FunctionsTests(DispatcherCase):
         delivery = FakeDelivery(b"x", "t")
         dispatcher.dispatch(delivery)
         self.clock.advance(6)
+        self.assertEqual(dispatcher.oldest_s, 6.0)
         self.catalogue.start()
         self.assertAnswered(delivery, 503, "--max-wait")
         self.assertEqual(self.gateway.calls, [])
