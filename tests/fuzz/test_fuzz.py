@@ -18,7 +18,9 @@ SEED = 20261125
 KNOWN = (
     r"the reason has \d+ characters",  # a callback's host is repeated whole
     r"is no name for a stream, consumer or domain",  # a stream's name in an answer of JetStream
-    r"the status is \d{1,2}$",  # of an HTTP response
+    r"^Fault: \d+ requests$",  # one for each stream that an answer of JetStream names, however many
+    r"the status is \d+$",  # of an HTTP response: not of three digits
+    r"a header is .*\\x00",  # of an HTTP response; it does not come back on a reply
 )
 
 
