@@ -22,7 +22,7 @@ types: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/python -m tests $(TESTS)
 
-# Kills nats-servers and connectors at random under load, and looks at memory; SEED=n repeats a run.
+# Kills nats-servers and connectors and takes the gateway away at random under load, and looks at memory; SEED=n repeats a run.
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
