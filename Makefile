@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit format docs clean image image-test chaos fuzz
+.PHONY: demo test lint types unit format docs clean image image-test chaos fuzz bench
 
 # Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
 demo: $(VENV)/.installed
@@ -22,7 +22,7 @@ types: $(VENV)/.installed
 unit: $(VENV)/.installed
 	$(BIN)/python -m tests $(TESTS)
 
-# Kills nats-servers and connectors at random under load, and looks at memory; SEED=n repeats a run.
+# Kills nats-servers and connectors and takes the gateway away at random under load, and looks at memory; SEED=n repeats a run.
 chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
@@ -32,6 +32,11 @@ chaos: $(VENV)/.installed
 SECONDS ?= 600
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(TARGETS)
+
+# The connector beside what one would write by hand, on the same work; needs nginx with its echo module.
+# BENCH="--rounds 1 --scale 0.1 calls" is a short look.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # Writes what the documents repeat from the code.
 docs: $(VENV)/.installed
@@ -45,6 +50,10 @@ $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import re
+import shlex
 from collections import defaultdict
 from pathlib import Path
 
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from docs import reference
 from natsconnector import __version__
+from natsconnector.__main__ import COMMANDS
+from natsconnector.config.options import Options
 from natsconnector.nats import handshake
 from natsconnector.planning import annotations as known
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+# What stands for something of the reader's own in a command.
+PLACES = ("/var/secrets", "/run/secrets")
+
+
+def commands(program: str) -> list[tuple[Path, list[str]]]:
+    """The arguments of each command line of the documents that runs a program."""
+    found = []
+    for path in (*DOCUMENTS, ROOT / "deployment" / "nats" / "nats-server.conf"):
+        text = re.sub(r"\\\n[# ]*", "", path.read_text())
+        for line in re.findall(rf"^(?:#|    )[^\n]*?\b{re.escape(program)}( .*|)$", text, re.MULTILINE):
+            found.append((path, shlex.split(line, comments=True)))
+    return found
+
+
+def anchors(document: Path) -> set[str]:
+    """The names of a document's headings in links."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 class ReadmeTests(SynchronousTestCase):
@@ -26,10 +50,44 @@ class ReadmeTests(SynchronousTestCase):
             self.assertEqual(path.read_text(), text, path.name)
 
     def test_links(self) -> None:
-        """Every file that a document links to is there."""
-        for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
-            for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-                self.assertTrue((document.parent / target).exists(), f"{document.name}: {target}")
+        """Every file that a document links to is there, with the heading, if the link names one."""
+        for document in DOCUMENTS:
+            for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", document.read_text()):
+                linked = document.parent / target if target else document
+                self.assertTrue(linked.exists(), f"{document.name}: {target}")
+                if anchor:
+                    self.assertIn(anchor, anchors(linked), f"{document.name}: {target}")
+
+    def test_connector_commands(self) -> None:
+        """Every command line that runs the connector is one that it takes."""
+        found = commands("twistd -n natsconnector")
+        self.assertGreater(len(found), 5)
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("basic-auth-user", "basic-auth-password"):
+            (folder / name).write_text("x")
+        for path, arguments in found:
+            options = Options()
+            # A command may leave to the environment what a user needs.
+            options.environment = {"NATSCONNECTOR_NATS_PASSWORD": "x"} if "--nats-user" in arguments else {}
+            try:
+                options.parseOptions([str(folder) if each in PLACES else each for each in arguments])
+            except UsageError as e:
+                self.fail(f"{path.name}: {shlex.join(arguments)}: {e}")
+
+    def test_other_commands(self) -> None:
+        """Likewise the commands beside it."""
+        found = commands("python -m natsconnector")
+        self.assertGreater(len(found), 5)
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        subparsers = parser.add_subparsers(required=True)
+        for command in COMMANDS:
+            command.add_to(subparsers)
+        for path, arguments in found:
+            try:
+                parser.parse_args(arguments)
+            except SystemExit:
+                self.fail(f"{path.name}: {shlex.join(arguments)}")
 
 
 class TopicsDocumentTests(SynchronousTestCase):
@@ -58,7 +116,7 @@ def events() -> dict[str, set[str]]:
                 level = {node.args[0].attr} if isinstance(node.args[0], ast.Attribute) else set()
                 found[str(name.value)] |= level
                 if node.func.attr == "_repeated":
-                    found[f"{name.value!s}_again"] |= level
+                    found[str(name.value) + "_again"] |= level
     return found
 
 

@@ -20,6 +20,8 @@ MAX_INTERIM_RESPONSES = 10
 _FRAMING_FACTOR = 8
 
 _BEGIN = b"HTTP/1."
+# llhttp takes less, more, and a tab before them.
+_STATUS_LINE = re.compile(rb"HTTP/1\.\d [2-5]\d\d(?= |\r|$)")
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
@@ -194,6 +196,10 @@ class ResponseParser:
         if raw.count(b"\n", 0, end) > MAX_HEADER_LINES:
             raise BadResponse(f"it has more than {MAX_HEADER_LINES} header lines")
         self._head = head = raw[begin:end]
+        if not _STATUS_LINE.match(head):
+            raise BadResponse("the status is not a number of three digits")
+        if b"\0" in head:
+            raise BadResponse("a header's value has a character that none may have")
         chunked = b"\r\ntransfer-encoding:" in head.lower()
         if chunked and [coding.strip(b" \t").lower() for coding in _CODING.findall(head)] != [b"chunked"]:
             raise BadResponse("its body has an unknown transfer coding")

@@ -23,7 +23,7 @@ class Journal(Telling):
     Counts and tells what becomes of messages.
 
     Failures are always told, since a reply may never be seen by anybody; a failure that repeats itself is told once and
-    then counted. Payloads are told only when asked for. Every line has a field ``event`` that names it.
+    then counted. Payloads are told only when asked for. Each line has a field ``event`` that names it.
 
     :param print_response: tell every response; :param print_response_body: with its body.
     :param print_request_body: tell every call with its body.

@@ -11,6 +11,8 @@ from natsconnector.model.subjects import covers
 from natsconnector.nats import PermissionsViolation
 from natsconnector.nats.jetstream import NO_CONSUMER, NO_STREAM, JetStream, JetStreamError, version
 
+# A subject with wildcards can be that of many streams.
+_MOST_LOOKED_AT = 16
 _SEVERAL_FILTERS_SINCE = (2, 10, 0)
 _NOT_UNIQUE = 10100
 
@@ -106,7 +108,7 @@ async def check_dead_letters(jetstream: JetStream, subject: str) -> list[StreamF
     if not names:
         raise NotUsable(f"no stream listens on the dead-letter subject {subject}: create one")
     streams = []
-    for name in names:
+    for name in names[:_MOST_LOOKED_AT]:
         try:
             streams.append(await look_at_stream(jetstream, name))
         except PermissionsViolation:  # looking is a favour: that the stream is there is known
@@ -187,7 +189,7 @@ async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done:
         await jetstream.delete_consumer(wanted.stream, wanted.consumer)
         raise
     start = config.get("opt_start_seq")
-    return Opened(consumer, stream, start if isinstance(start, int) else stream.first_sequence)
+    return Opened(consumer, stream, start if isinstance(start, int) else max(1, stream.first_sequence))
 
 
 def _filters(jetstream: JetStream, wanted: Wanted) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class IGateway(Interface):
         """
         Call a function once.
 
-        The Deferred never fails: what went wrong is an :class:`~natsconnector.outcome.Outcome` too.
+        The Deferred never fails: what went wrong is an :class:`~natsconnector.model.outcome.Outcome` too.
         Cancelling it gives the call up and closes its connection.
         """
 

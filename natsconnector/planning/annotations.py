@@ -64,18 +64,18 @@ def terms_of(function: DeployedFunction, defaults: Terms, max_timeout_s: float) 
     faults: list[str] = []
     terms, retries = _read(function, _TERMS, faults), _read(function, _RETRIES, faults)
     own = defaults.retries
-    for found, annotation, field_name, least, most in (
-        (terms, "natsconnector.timeout", "timeout_s", 0.0, max_timeout_s),
-        (retries, "com.openfaas.retry.attempts", "attempts", 1, own.attempts),
-        (retries, "com.openfaas.retry.min_wait", "wait_s", own.wait_s, own.max_wait_s),
-        (retries, "com.openfaas.retry.max_wait", "max_wait_s", own.wait_s, own.max_wait_s),
+    for found, annotation, field_name, least, most, unit in (
+        (terms, "natsconnector.timeout", "timeout_s", 0.0, max_timeout_s, " s"),
+        (retries, "com.openfaas.retry.attempts", "attempts", 1, own.attempts, ""),
+        (retries, "com.openfaas.retry.min_wait", "wait_s", own.wait_s, own.max_wait_s, " s"),
+        (retries, "com.openfaas.retry.max_wait", "max_wait_s", own.wait_s, own.max_wait_s, " s"),
     ):
         value = found.get(field_name)
         if value is not None and not least <= value <= most:
             found[field_name] = min(max(value, least), most)
             faults.append(
-                f"function {function.full_name}: annotation {annotation}: {value:g} is not between {least:g} and"
-                f" {most:g}, which the connector allows; {found[field_name]:g} counts"
+                f"function {function.full_name}: annotation {annotation}: {value:.12g}{unit} is not between {least:g}"
+                f" and {most:g}{unit}, which the connector allows; {found[field_name]:g}{unit} counts"
             )
     if retries:
         terms["retries"] = replace(own, **retries)

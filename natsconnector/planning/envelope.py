@@ -20,6 +20,8 @@ from natsconnector.planning.calls import CONNECTOR, callback_url, kind, shown
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
 
+# As many lines as the NATS client takes of a header block.
+_MOST_HEADERS = 512
 _PARAMS = ("body", "body_base64", "callback_url", "content_type", "headers")
 # Headers that have a field of their own; params.headers must not bypass the checks of that field.
 _RESERVED_HEADERS = {
@@ -180,6 +182,8 @@ def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
         return ()
     if not isinstance(headers, dict):
         raise Malformed(f"params.headers is {kind(headers)}, not an object")
+    if len(headers) > _MOST_HEADERS:
+        raise Malformed(f"params.headers has {len(headers)} headers, more than {_MOST_HEADERS}")
     for name, value in headers.items():
         lower = name.lower()
         if not is_header_name(name):

@@ -42,7 +42,9 @@ class Permissions:
         if self._callback_hosts is not None and call.callback_url is not None:
             host, host_and_port = _host(call.callback_url)
             if not (self._callback_hosts.fullmatch(host) or self._callback_hosts.fullmatch(host_and_port)):
-                raise Forbidden(f"callback_url names {host_and_port}, which is not among those of --callback-allow")
+                raise Forbidden(
+                    f"callback_url names {host_and_port[:300]}, which is not among those of --callback-allow"
+                )
 
 
 def _function_pattern(pattern: str) -> str:

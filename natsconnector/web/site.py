@@ -179,6 +179,7 @@ class _Channel(http.HTTPChannel):
         self._deadline: IDelayedCall | None = None
         self.is_answering = False
         self._pieces = 0
+        self._is_ended = False
 
     def connectionMade(self) -> None:
         bounds = self.site.bounds
@@ -189,6 +190,8 @@ class _Channel(http.HTTPChannel):
         self._set_deadline(bounds.head_s)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_ended:
+            return
         if self.is_answering:
             self._pieces += 1
             if self._pieces > _MAX_PIPELINED_PIECES:
@@ -218,6 +221,8 @@ class _Channel(http.HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """The client has been idle, or has left an answer unread: without a log line."""
+        # A request that comes now would stop the clock.
+        self._is_ended = True
         self.loseConnection()
         self._set_deadline(_LAST_BYTES_S)
 
@@ -228,6 +233,7 @@ class _Channel(http.HTTPChannel):
 
     def abort(self) -> None:
         """Close it now, whatever is unsent."""
+        self._is_ended = True
         self.setTimeout(None)
         self._set_deadline(None)
         self.transport.abortConnection()

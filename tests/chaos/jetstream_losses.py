@@ -1,5 +1,5 @@
 """
-Kills connectors and restarts the nats-server under load, and counts what became of every message:
+Kills connectors, restarts the nats-server and takes the gateway away, and counts what became of every message:
 ``python -m tests.chaos.jetstream_losses --help``.
 
 Ends with 0 if no message is missing and no more ran twice than may have, and with 1 if not.
@@ -21,11 +21,12 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater, react
 from twisted.web.http import Request
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream
+from natsconnector.web.site import Bounds, QuietSite
 from tests.integration.support import ConnectorProcess, Waits, envelope, reactor
 
 PUBLISHERS = 100
@@ -38,6 +39,7 @@ class Plan:
     messages: int
     kills: int
     restarts: int
+    outages: int
     seed: int
     inflight: int = 50
     ack_wait_s: float = 2.0
@@ -47,10 +49,11 @@ class Plan:
     fail_500: float = 0.10
     fail_429: float = 0.05
     resets: float = 0.01
+    outage_s: tuple[float, float] = (1.0, 20.0)
 
     def disasters(self, chosen: random.Random) -> list[tuple[int, str]]:
         """After how many executed messages what happens, in order."""
-        kinds = ["kill"] * self.kills + ["restart"] * self.restarts
+        kinds = ["kill"] * self.kills + ["restart"] * self.restarts + ["outage"] * self.outages
         chosen.shuffle(kinds)
         step = 0.95 * self.messages / max(len(kinds), 1)
         return [(round(step * (number + chosen.random())), kind) for number, kind in enumerate(kinds)]
@@ -66,6 +69,8 @@ class Result:
     buried: Counter[bytes] = field(default_factory=Counter)
     kills: int = 0
     restarts: int = 0
+    outages: int = 0
+    away_s: float = 0.0
     elapsed_s: float = 0.0
 
     @property
@@ -80,7 +85,7 @@ class Result:
 
     @property
     def allowed_duplicates(self) -> int:
-        return (self.kills + self.restarts) * self.plan.inflight + self.answers["reset"]
+        return (self.kills + self.restarts + self.outages) * self.plan.inflight + self.answers["reset"]
 
     @property
     def is_good(self) -> bool:
@@ -95,6 +100,8 @@ class Result:
         yield "messages published", self.plan.messages
         yield "connector killed (SIGKILL)", self.kills
         yield "nats-server restarted", self.restarts
+        yield "gateway taken away", self.outages
+        yield "  seconds in all", f"{self.away_s:.1f}"
         yield "calls at the gateway", self.answers.total()
         for kind in ("200", "500", "429", "reset"):
             yield f"  answered with {kind}", self.answers[kind]
@@ -170,10 +177,9 @@ class LossRun:
 
     async def _run(self) -> Result:
         begun_s = reactor.seconds()
-        site = Site(self._gateway)
-        site.noisy = False
-        listening = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self._url = f"http://127.0.0.1:{listening.getHost().port}"
+        self._site = QuietSite(self._gateway, reactor, bounds=Bounds(connections=1000))
+        self._listening = reactor.listenTCP(0, self._site, interface="127.0.0.1")
+        self._port = self._listening.getHost().port
         await self._server.start()
         self._client = NatsClient(reactor, [self._server.url], reconnect_max_wait_s=0.5)
         try:
@@ -186,31 +192,32 @@ class LossRun:
             publishing = Deferred.fromCoroutine(self._publish())
             for after, kind in self._plan.disasters(self._chosen):
                 await self._gateway.waits.when(lambda after=after: len(self.result.executed) >= after)  # type: ignore[misc]
-                await (self._kill() if kind == "kill" else self._restart())
+                await {"kill": self._kill, "restart": self._restart, "outage": self._outage}[kind]()
             await publishing
             await self._until_settled()
             async for letter in self._js.messages("DEAD"):
                 self.result.buried[letter.payload] += 1
         finally:
-            await self._end(listening)
+            await self._end()
         # What is buried is the envelope; what is executed is its body.
         bodies = {envelope(str(number)): b"%d" % number for number in range(self._plan.messages)}
         self.result.buried = Counter({bodies[payload]: count for payload, count in self.result.buried.items()})
         self.result.elapsed_s = reactor.seconds() - begun_s
         return self.result
 
-    async def _end(self, listening: Any) -> None:
+    async def _end(self) -> None:
         if self._connector is not None:
             self._connector.signal("KILL")
             await self._connector.when_ended()
         await self._client.close()
         await self._server.stop()
-        await listening.stopListening()
+        await self._listening.stopListening()
 
     async def _start_connector(self) -> None:
         plan = self._plan
         self._connector = ConnectorProcess(
-            "--nats", self._server.url, "--gateway", self._url, "--stream", "CALLS", "--dead-letter", "dead",
+            "--nats", self._server.url, "--gateway", f"http://127.0.0.1:{self._port}",
+            "--stream", "CALLS", "--dead-letter", "dead",
             "--ack-wait", f"{plan.ack_wait_s:g}s", "--max-inflight", str(plan.inflight),
             "--retry-attempts", str(plan.attempts), "--retry-wait", "50ms", "--retry-max-wait", "1s",
         )  # fmt: skip
@@ -227,6 +234,18 @@ class LossRun:
         await self._server.stop()
         await self._server.start()
         self.result.restarts += 1
+
+    async def _outage(self) -> None:
+        """The gateway goes away with its connections; now and then the connector is killed meanwhile."""
+        begun_s, seconds = reactor.seconds(), self._chosen.uniform(*self._plan.outage_s)
+        await self._listening.stopListening()
+        await self._site.close(0)
+        if self._chosen.random() < 0.3:
+            await self._kill()
+        await deferLater(reactor, max(0.0, begun_s + seconds - reactor.seconds()))
+        self._listening = reactor.listenTCP(self._port, self._site, interface="127.0.0.1")
+        self.result.outages += 1
+        self.result.away_s += reactor.seconds() - begun_s
 
     async def _publish(self) -> None:
         numbers = iter(range(self._plan.messages))
@@ -273,10 +292,11 @@ def options(argv: list[str]) -> Plan:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--restarts", type=int, default=5)
+    parser.add_argument("--outages", type=int, default=5)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--limit", type=float, default=900.0, help="seconds that it may take")
     given = parser.parse_args(argv)
-    return Plan(given.messages, given.kills, given.restarts, given.seed, limit_s=given.limit)
+    return Plan(given.messages, given.kills, given.restarts, given.outages, given.seed, limit_s=given.limit)
 
 
 if __name__ == "__main__":

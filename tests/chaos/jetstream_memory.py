@@ -48,7 +48,7 @@ async def fill(client: NatsClient, js: JetStream, messages: int) -> None:
 async def measure(given: argparse.Namespace, folder: str) -> tuple[list[int], int]:
     """The connector's memory every few seconds, from when it is ready, and how many calls it made."""
     server = NatsServer(reactor, jetstream_dir=folder)
-    plan = Plan(given.messages, 0, 0, 0, function_s=given.function, fail_500=0, fail_429=0, resets=0)
+    plan = Plan(given.messages, 0, 0, 0, 0, function_s=given.function, fail_500=0, fail_429=0, resets=0)
     result = Result(plan)
     site = Site(FaultyGateway(result, random.Random(0)))
     site.noisy = False

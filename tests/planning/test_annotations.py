@@ -89,7 +89,7 @@ class TermsTests(SynchronousTestCase):
         self.assertEqual((terms.timeout_s, terms.retries), (600, defaults.retries))
         self.assertEqual(len(faults), 4)
         self.assertIn(
-            "natsconnector.timeout: 3.1536e+07 is not between 0 and 600, which the connector allows", faults[0]
+            "natsconnector.timeout: 31536000 s is not between 0 and 600 s, which the connector allows", faults[0]
         )
 
     def test_long_values(self) -> None:

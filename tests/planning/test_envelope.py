@@ -179,6 +179,7 @@ class EnvelopeCallTests(SynchronousTestCase):
             self.assertMalformed(envelope(headers={name: "x"}), "is no header name")
         for value in ("a\r\nEvil: 1", "a\nb", "\x00", "\x7f", "\ud800"):
             self.assertMalformed(envelope(headers={"A": value}), "the value of A")
+        self.assertMalformed(envelope(headers={f"A{n}": "" for n in range(513)}), "has 513 headers, more than 512")
 
     @SETTINGS
     @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))

@@ -36,6 +36,12 @@ class PermissionsTests(SynchronousTestCase):
         self.assertFalse(self.allowed(Permissions(functions=["*"]), "f.kube-system"))
         self.assertTrue(self.allowed(Permissions(functions=["*.*"]), "f.kube-system"))
 
+    def test_long_host(self) -> None:
+        """The reason does not repeat whatever a publisher writes."""
+        call = FunctionCall("f", callback_url="http://" + "o" * 5000)
+        refused = self.assertRaises(Forbidden, Permissions(callback_hosts=["a"]).check, call)
+        self.assertLess(len(str(refused)), 500)
+
     def test_callback_hosts(self) -> None:
         """A host means every port of it, HOST:PORT that one; tricks with user info and dots change nothing."""
         permissions = Permissions(callback_hosts=["*.example.com", "local:9000", "[::1]", "plain:80"])

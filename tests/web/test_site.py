@@ -232,6 +232,9 @@ class SiteTests(SynchronousTestCase):
         channel.dataReceived(GET)
         self.clock.advance(30)
         self.assertEqual((transport.disconnecting, transport.aborted), (True, False))
+        transport.disconnecting = False  # as one that still reads would have it
+        channel.dataReceived(GET)
+        self.assertEqual(self.echo.calls, 1)
         self.clock.advance(1)
         self.assertTrue(transport.aborted)
 

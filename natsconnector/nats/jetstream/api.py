@@ -89,8 +89,7 @@ class JetStream:
 
     def stream_names(self, subject: str) -> Deferred[list[str]]:
         """Names of the streams that listen on a subject, or on subjects that it overlaps."""
-
-        return self._request("STREAM.NAMES", {"subject": subject}).addCallback(texts, "streams")
+        return self._request("STREAM.NAMES", {"subject": subject}).addCallback(_stream_names)
 
     def stream(self, name: str) -> Deferred[dict[str, Any]]:
         """Configuration and state of a stream."""
@@ -171,6 +170,11 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a stream, consumer or domain")
     return name
+
+
+def _stream_names(answer: Mapping[str, Any]) -> list[str]:
+    # Each once, and such as can be asked about: an answer may come from anybody who may publish to the inbox.
+    return [name for name in dict.fromkeys(texts(answer, "streams")) if _NAME.fullmatch(name)]
 
 
 def _answer(msg: Msg) -> dict[str, Any]:

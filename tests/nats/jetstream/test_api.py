@@ -125,6 +125,11 @@ class RequestTests(ApiCase):
         asked = self.answered(self.js.stream_names("x"), {"streams": ["A", "B"]})
         self.assertEqual(self.successResultOf(asked), ["A", "B"])
 
+    def test_names_in_answers(self) -> None:
+        """What is no name is left out, and what comes twice is there once."""
+        asked = self.answered(self.js.stream_names("x"), {"streams": ["A", "a.b", "http://a:b@c:99999/", "", "A"]})
+        self.assertEqual(self.successResultOf(asked), ["A"])
+
 
 class ServerVersionTests(SynchronousTestCase):
     """Whose version counts."""
