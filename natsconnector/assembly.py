@@ -71,7 +71,7 @@ def with_admin(reactor: Any, settings: Settings, connector: Connector, service: 
     insight, heartbeat = Insight(reactor, connector), Heartbeat(reactor)
     limits = ToldLimits(settings.max_inflight, settings.max_pending_messages, settings.max_pending_bytes)
     metrics = Metrics(connector.journal, insight.facts, limits, __version__, lambda: heartbeat.delay_s)
-    return Admin(
+    admin = Admin(
         reactor,
         service,
         pages(insight.health, metrics.page),
@@ -82,6 +82,8 @@ def with_admin(reactor: Any, settings: Settings, connector: Connector, service: 
         host=settings.admin.host if settings.admin.is_loopback else None,
         is_wanted=settings.has_given("admin"),
     )
+    admin.open()
+    return admin
 
 
 def make_connector(reactor: Any, settings: Settings) -> Connector:

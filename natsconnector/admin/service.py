@@ -23,7 +23,7 @@ _CLOSE_S = 0.5
 
 class Admin(Service):
     """
-    A service that can be asked how it is, from before it starts until after it has stopped.
+    A service that can be asked how it is, from :meth:`open` until after it has stopped.
 
     :param service: the one that is asked about.
     :param endpoint: where to listen, as Twisted's ``serverFromString`` takes it.
@@ -50,19 +50,30 @@ class Admin(Service):
         self._endpoint = serverFromString(reactor, endpoint)
         self._is_wanted = is_wanted
         self._port: IListeningPort | None = None
+        self._fault: str | None = None
         self.site = QuietSite(pages, reactor, bounds=BOUNDS, rule=None if host is None else HostRule(host))
 
-    def startService(self) -> None:
+    def open(self) -> None:
         """
-        Listen, then start what is asked about.
+        Listen. This comes before twistd makes a daemon of the process, so that who starts it is told what is wrong.
 
-        :raises SystemExit: the endpoint that the user chose cannot be had.
+        :raises SystemExit: the endpoint that the user chose cannot be had; the text says why.
         """
-        super().startService()
         # TCP and UNIX sockets listen at once, or never.
         self._endpoint.listen(self.site).addCallbacks(self._listens, self._does_not_listen)
-        if self._port is None and self._is_wanted:
-            raise SystemExit(1)
+        if self._fault is not None and self._is_wanted:
+            raise SystemExit(f"natsconnector: --admin {self._endpoint_text} cannot be had: {self._fault}")
+
+    def startService(self) -> None:
+        """Tell where it listens, and start what is asked about."""
+        super().startService()
+        if self._port is not None:
+            self._log.info("health and metrics on {endpoint}", endpoint=self._endpoint_text, event="admin_open")
+        else:
+            self._log.warn(
+                "no health and no metrics: {endpoint} cannot be had: {reason}; --admin chooses another, or none",
+                endpoint=self._endpoint_text, reason=self._fault, event="admin_not_open",
+            )  # fmt: skip
         self._heartbeat.start()
         self._service.startService()
 
@@ -83,17 +94,6 @@ class Admin(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._port = port
-        self._log.info("health and metrics on {endpoint}", endpoint=self._endpoint_text, event="admin_open")
 
     def _does_not_listen(self, failure: Failure) -> None:
-        reason = failure.getErrorMessage()
-        if self._is_wanted:
-            self._log.critical(
-                "cannot start: --admin {endpoint} cannot be had: {reason}",
-                endpoint=self._endpoint_text, reason=reason, event="admin_not_open",
-            )  # fmt: skip
-        else:
-            self._log.warn(
-                "no health and no metrics: {endpoint} cannot be had: {reason}; --admin chooses another, or none",
-                endpoint=self._endpoint_text, reason=reason, event="admin_not_open",
-            )  # fmt: skip
+        self._fault = failure.getErrorMessage()

@@ -195,6 +195,8 @@ class LifeTests(AdminCase):
     def test_order(self) -> None:
         """It opens before the service starts, and answers until that has stopped."""
         admin = self.admin()
+        admin.open()
+        self.assertFalse(self.asked.running)
         admin.startService()
         self.assertEqual([server[:1] for server in self.reactor.tcpServers], [(8081,)])
         self.assertTrue(self.asked.running)
@@ -211,6 +213,7 @@ class LifeTests(AdminCase):
         self.reactor.taken = True
         admin = self.admin()
         with capturedLogs() as events:
+            admin.open()
             admin.startService()
         self.assertTrue(self.asked.running)
         (event,) = events
@@ -221,13 +224,10 @@ class LifeTests(AdminCase):
         self.successResultOf(stopped)
 
     def test_wanted_port_in_use(self) -> None:
-        """An endpoint that was asked for is had, or nothing starts."""
+        """An endpoint that was asked for is had, or nothing starts, and the text says why."""
         self.reactor.taken = True
-        with capturedLogs() as events:
-            self.assertRaises(SystemExit, self.admin(is_wanted=True).startService)
-        self.assertFalse(self.asked.running)
-        (event,) = events
-        self.assertEqual((event["event"], event["log_level"]), ("admin_not_open", LogLevel.critical))
+        error = self.assertRaises(SystemExit, self.admin(is_wanted=True).open)
+        self.assertRegex(str(error), "^natsconnector: --admin tcp:8081:.* cannot be had: .*Address already in use")
 
 
 class HeartbeatTests(SynchronousTestCase):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from pathlib import Path
 from typing import Any, cast
 
 import treq
@@ -174,9 +176,28 @@ class CoreTests(AdminCase):
         second = ConnectorProcess("--nats", self.server.url, "--admin", self.endpoint)
         await second.when_ended()
         self.assertEqual(cast(Any, second.ended).value.exitCode, 1)
-        (line,) = (line for line in second.lines if "--admin" in line)
-        self.assertIn("Address already in use", line)
-        self.assertNotIn("Traceback", "\n".join(second.lines))
+        (line,) = second.lines
+        self.assertRegex(line, "^natsconnector: --admin .* cannot be had: .*Address already in use")
+
+    async def test_daemon(self) -> None:
+        """It answers as well where twistd makes a daemon of it, which is a fork after the port was opened."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
+        flags = ["--pidfile", str(folder / "pid"), "--logfile", str(folder / "log"), "natsconnector"]
+        flags += ["--nats", self.server.url, "--gateway", self.gateway.url, "--admin", self.endpoint]
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": ROOT}
+        out, err, code = await getProcessOutputAndValue(twistd, flags, environment)
+        self.assertEqual((out, err, code), (b"", b"", 0))
+        process = int((folder / "pid").read_text())
+        try:
+            await self.until("/readyz", 200)
+            await self.request(envelope())
+            self.assertEqual((await self.figures())["natsconnector_messages_received_total"], 1)
+        finally:
+            os.kill(process, signal.SIGTERM)
+        while (folder / "pid").exists():
+            await deferLater(reactor, 0.05)
 
 
 class StreamTests(AdminCase):
