@@ -45,6 +45,22 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[0])
         self.assertEqual((self.taken(backlog), backlog.pending, backlog.pending_bytes), (["c"], 0, 0))
 
+    def test_bytes_in_flight(self) -> None:
+        """What is in flight is bounded in bytes, too; one call is always made, and a small one finds a place."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9, pending_bytes=100))
+        large, other, small = Job("a", size_bytes=101), Job("a", size_bytes=60), Job("b", size_bytes=40)
+        self.assertTrue(backlog.begin(large))
+        self.assertFalse(backlog.begin(other))
+        backlog.add(other)
+        self.assertEqual((self.taken(backlog), backlog.has_room(Job("c", size_bytes=41))), ([], False))
+        backlog.end(large)
+        self.assertEqual(self.taken(backlog), ["a"])
+        self.assertTrue(backlog.begin(small))
+        self.assertFalse(backlog.begin(Job("c", size_bytes=1)))
+        backlog.end(small)
+        backlog.end(other)
+        self.assertTrue(backlog.begin(Job("c", size_bytes=100)), "the count is back at nothing")
+
     def test_function_at_its_limit(self) -> None:
         """Its calls are passed over, hold no slot, and come in their order when one of them has ended."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=3))
