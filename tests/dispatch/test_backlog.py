@@ -84,6 +84,16 @@ class BacklogTests(SynchronousTestCase):
             backlog.add(Job("y"))
         self.assertFalse(backlog.has_room(Job("y")), "others are before it")
 
+    def test_room_beside_calls_held_back(self) -> None:
+        """What its function holds back takes no slot from the others."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2, pending_messages=2))
+        for _ in range(3):
+            backlog.add(Job("x", max_inflight=1))
+        self.assertEqual(self.taken(backlog), ["x"])
+        self.assertTrue(backlog.has_room(Job("y")))
+        self.begin(backlog, Job("y"))
+        self.assertFalse(backlog.has_room(Job("y")))
+
     def test_relieved(self) -> None:
         """At half of the messages and half of the bytes; where nothing may wait, at half of the slots."""
         backlog: Backlog[Job] = Backlog(Limits(pending_messages=4, pending_bytes=40))
@@ -152,6 +162,16 @@ class BacklogTests(SynchronousTestCase):
             backlog.end(job)
         for table in (backlog._queues, backlog._running, backlog._turns, backlog._turn_of):
             self.assertEqual(len(table), 0)
+
+    def test_take_out_some(self) -> None:
+        """Those that stay keep their order, and as many of them as may be made are held back no longer."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", size_bytes=n, max_inflight=2) for n in range(6)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(backlog.take_out(lambda job: job.size_bytes in (0, 2)), [jobs[0], jobs[2]])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 4 + [True] * 2)
+        self.assertEqual([backlog.next_job(), backlog.next_job(), backlog.next_job()], [jobs[1], jobs[3], None])
 
     def test_take_out(self) -> None:
         """Everything that waits comes out once, whatever it waits for, and the counts are right."""

@@ -170,6 +170,28 @@ class CallingTests(DispatcherCase):
         self.assertEqual(dispatcher.inflight, 0)
 
 
+class ToldTests(DispatcherCase):
+    """What the journal is told on the way of a message."""
+
+    def test_call_and_headers(self) -> None:
+        """Each call that is made, and headers that were left out."""
+        dispatcher, delivery = self.dispatcher(), message()
+        told: list[object] = []
+        self.patch(self.journal, "calling", told.append)
+        self.patch(self.journal, "headers_skipped", lambda *fields: told.append(fields))
+        delivery.skipped_headers = ("a header with a line end",)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(told, [("function.call", ("a header with a line end",)), self.gateway.calls[0]])
+
+    def test_attempts(self) -> None:
+        """An attempt is told whether the next one is made here or after another delivery."""
+        for durable in (False, True):
+            dispatcher = self.dispatcher()
+            dispatcher.dispatch(message(durable=durable))
+            self.gateway.end(REFUSED)
+            self.assertEqual(self.journal.counts.retries, 1)
+
+
 class LimitsTests(DispatcherCase):
     """In flight, backlog, overload."""
 
@@ -536,8 +558,12 @@ class FunctionsTests(DispatcherCase):
         dispatcher.dispatch(delivery)
         self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
         core = FakeDelivery(b"x", "t")
-        dispatcher.dispatch(core)
+        with capturedLogs() as events:
+            dispatcher.dispatch(core)
+            dispatcher.dispatch(FakeDelivery(b"x", "t2", durable=True))
         self.assertAnswered(core, 404)
+        about = [event["event"] for event in events]
+        self.assertEqual(about, ["message_refused", "topic_without_function", "message_left"])
         self.clock.advance(301)
         late = FakeDelivery(b"x", "t", durable=True)
         dispatcher.dispatch(late)
@@ -582,6 +608,7 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual([delivery.held_back for delivery in deliveries], [False, True, True])
         self.gateway.end(OK)
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
+        self.assertEqual([delivery.held_back for delivery in deliveries], [False, False, True])
 
     def test_function_limit_and_old_messages(self) -> None:
         """Those that waited for their function for too long are all answered, not just the first."""
@@ -761,3 +788,23 @@ class StoppingTests(DispatcherCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         dispatcher.give_up()
         self.assertEqual(len(calling.replies), 1)
+
+    def test_give_up_after_a_retry(self) -> None:
+        """A message in its second attempt is no longer one that waits for it: it is answered once."""
+        dispatcher, delivery = self.dispatcher(), message()
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.clock.advance(1)
+        dispatcher.give_up()
+        self.assertAnswered(delivery, 503)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_give_up_with_nothing_in_flight(self) -> None:
+        """Whoever waits for the last message is told, also when all of them wait for their next attempt."""
+        dispatcher = self.dispatcher()
+        dispatcher.dispatch(message())
+        self.gateway.end(REFUSED)
+        idle = dispatcher.when_idle()
+        self.assertNoResult(idle)
+        dispatcher.give_up()
+        self.successResultOf(idle)

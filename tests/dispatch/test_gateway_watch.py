@@ -89,7 +89,7 @@ class GatewayWatchTests(SynchronousTestCase):
         self.assertTrue(self.call(NO_PROVIDER))
         self.clock.advance(0)
         self.probes[0].callback(True)
-        self.assertEqual(self.watch.state, State.TRIAL)
+        self.assertEqual(self.changes, [(State.AWAY, False), (State.TRIAL, True)], "which lets a call begin")
         self.watch.call_begins()
         self.assertFalse(self.watch.allows_call, "one at a time")
         self.assertTrue(self.watch.call_ended("f", NO_PROVIDER))
@@ -130,6 +130,17 @@ class GatewayWatchTests(SynchronousTestCase):
         self.clock.advance(61)
         self.watch.call_begins()
         self.assertTrue(self.watch.call_ended("odd", NO_PROVIDER), "a minute later it counts again")
+
+    def test_suspects_of_another_outage(self) -> None:
+        """Only what failed in this outage is at fault by itself, not what met one that is long over."""
+        self.call(UNREACHABLE, "early")
+        self.clock.advance(0)
+        self.probes[0].callback(True)
+        self.call(NO_PROVIDER, "odd")
+        self.clock.advance(0)
+        self.probes[1].callback(True)
+        self.call(OK, "other")
+        self.assertTrue(self.call(NO_PROVIDER, "early"))
 
     def test_stop(self) -> None:
         """At the end nothing is left to wait for, and the end of an open probe is harmless."""

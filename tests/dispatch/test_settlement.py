@@ -104,6 +104,7 @@ class DeadLetterTests(SettlementCase):
         self.assertEqual(headers["X-Mine"], "1")
         self.assertEqual(headers["Dead-Letter-Function"], "figlet")
         self.assertEqual(headers["Dead-Letter-First-Time"], "1970-01-01T00:16:40.500Z")
+        self.assertEqual((self.journal.counts.dead_letters, self.journal.counts.dead_letters_failed), (1, 0))
 
     def test_not_buried(self) -> None:
         """What succeeded, and what is left to a later delivery, are no dead letters."""
@@ -120,6 +121,7 @@ class DeadLetterTests(SettlementCase):
         buried = self.settlement(place).settle(self.ending(delivery, BAD))
         self.clock.advance(1)
         self.assertEqual((place.letters, delivery.acknowledged), ([], []))
+        self.assertEqual((self.journal.counts.dead_letters, self.journal.counts.dead_letters_failed), (0, 2))
         self.clock.advance(2)
         self.assertEqual((len(place.letters), len(delivery.acknowledged)), (1, 1))
         assert buried is not None
@@ -181,16 +183,20 @@ class DeadLetterTests(SettlementCase):
 
     def test_cancelled(self) -> None:
         """At the end of the connector a message that is not buried yet is left to others, at once."""
+        left: list[Ending] = []
         for place, wait in ((SlowDeadLetters(), True), (FakeDeadLetters(), False)):
             if isinstance(place, FakeDeadLetters):
                 place.failures = [ReplyNotSent("full")]
             delivery = self.durable()
-            buried = self.settlement(place).settle(self.ending(delivery, BAD))
+            settlement = self.settlement(place)
+            self.patch(self.journal, "left", left.append)
+            buried = settlement.settle(self.ending(delivery, BAD))
             assert buried is not None
             self.assertNoResult(buried)
             buried.cancel()
             self.successResultOf(buried)
             self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 0.0)], []), wait)
+            self.assertIs(left.pop().delivery, delivery)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_defect(self) -> None:
