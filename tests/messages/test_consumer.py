@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, cautions, check_dead_letters, open_consumer
 from natsconnector.messages.facts import ConsumerFacts, NotUsable
 from natsconnector.nats.jetstream import InvalidAnswer, JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
@@ -286,6 +286,9 @@ class MakingTests(OpenCase):
         self.assertIsNone(self.successResultOf(self.open(NO_CONSUMER, make=False)).consumer)
         self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
         self.assertIn("nothing that", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
+        limits = {"subjects": ["function.*"], "retention": "limits"}
+        (caution,) = self.cautions(NO_CONSUMER, make=False, stream=limits)
+        self.assertIn("limits retention", caution)
 
     def test_not_unique(self) -> None:
         """Another consumer of a work queue has the same subjects: said in our words."""
@@ -328,5 +331,22 @@ class DeadLetterTests(OpenCase):
         for config, state, says in table:
             answer = {"config": {"subjects": ["dead"], **config}, "state": state}
             self.assertIn(says, self.refused(FITTING, dead_letter="dead", STREAM_INFO_DEAD=answer))
+
+    def test_streams(self) -> None:
+        """Whoever asks gets all that keep them."""
+        self.opened(FITTING)
+        self.api.answers["STREAM.NAMES"] = {"streams": ["S", "DEAD"]}
+        found = Deferred.fromCoroutine(check_dead_letters(self.api.server.js, "dead"))
+        self.api.serve()
+        self.assertEqual([stream.name for stream in self.successResultOf(found)], ["S", "DEAD"])
+
+    def test_stream_that_may_not_be_looked_at(self) -> None:
+        """That it is there is known; what it is like is not asked for with more rights than there are."""
+        found = self.open(FITTING, dead_letter="dead", STREAM_NAMES={"streams": ["SECRET"]})
+        self.assertNoResult(found)
+        refusal = b"-ERR 'Permissions Violation for Publish to \"$JS.API.STREAM.INFO.SECRET\"'\r\n"
+        self.api.server.peer.say(refusal)
+        self.api.serve()
+        self.assertIsNotNone(self.successResultOf(found).consumer)
         interest = {"config": {"subjects": ["dead"], "retention": "interest"}, "state": {"consumer_count": 1}}
         self.opened(FITTING, dead_letter="dead", STREAM_INFO_DEAD=interest)

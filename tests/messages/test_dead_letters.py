@@ -37,6 +37,8 @@ class DeadLettersTests(SynchronousTestCase):
         (heard,) = self.server.heard()
         self.assertEqual((heard.subject, heard.reply, heard.payload), ("dead", None, b"x"))
         self.failureResultOf(self.core.publish(b"x" * (1 << 21), []), ReplyTooLarge)
+        self.assertEqual(self.core.description, "its dead letter was published on dead")
+        self.assertEqual(self.stored.description, "its dead letter is stored, on dead")
 
     def test_stored(self) -> None:
         """It is safe when the stream says so, a duplicate included."""
