@@ -85,16 +85,23 @@ class FittingTests(OpenCase):
         self.assertEqual([what for what, _ in self.api.asked], ["STREAM.INFO.S", "CONSUMER.INFO.S.C"])
 
     def test_no_limits(self) -> None:
-        """-1 and nothing mean that there is none."""
-        for fields in ({"max_deliver": -1, "max_ack_pending": -1}, {}):
+        """-1, 0 and nothing mean that there is none."""
+        for fields in ({"max_deliver": -1, "max_ack_pending": -1}, {"max_deliver": 0, "max_ack_pending": 0}, {}):
             found = self.opened({**FITTING, **fields})
             self.assertEqual((found.max_deliver, found.max_ack_pending), (None, None))
             self.assertEqual(self.cautions({**FITTING, **fields}), [])
 
     def test_backoff(self) -> None:
         """With a list of waits the shortest counts: in-progress acks have to come within it."""
-        found = self.opened({**FITTING, "backoff": [20_000_000_000, 2_000_000_000]})
-        self.assertEqual(found.ack_wait_s, 2.0)
+        found = self.opened({**FITTING, "backoff": [20_000_000_000, 0, 2_500_000_000]})
+        self.assertEqual(found.ack_wait_s, 2.5)
+
+    def test_what_is_left_out(self) -> None:
+        """The server's defaults: it waits half a minute, and counts from zero."""
+        for ack_wait in (None, 0):
+            found = self.opened({**FITTING, "ack_wait": ack_wait})
+            self.assertEqual((found.ack_wait_s, found.inactive_threshold_s, found.is_paused), (30.0, 0.0, False))
+            self.assertEqual((found.floor, found.pending, found.outstanding, found.redelivered), (0, 0, 0, 0))
 
     def test_without_filter(self) -> None:
         """It takes all of the stream: fine if that is what is wanted."""
@@ -149,6 +156,7 @@ class FittingTests(OpenCase):
         """What works but may surprise is told."""
         table: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             ({"max_ack_pending": 5}, {}, "allows 5 unacknowledged messages"),
+            ({"max_ack_pending": 999}, {}, "allows 999 unacknowledged messages"),
             ({"max_deliver": 3}, {}, "after 3 deliveries"),
             ({"inactive_threshold": 3_000_000_000}, {}, "no connector is there for 3 s"),
             ({}, {"retention": "limits"}, "limits retention"),
@@ -161,7 +169,8 @@ class FittingTests(OpenCase):
             (caution,) = self.cautions({**FITTING, **consumer}, stream=config)
             self.assertIn(says, caution)
         full = {"subjects": ["function.*"], "retention": "workqueue", "max_msgs": 100, "discard": "new"}
-        self.assertEqual(self.cautions({**FITTING, "max_ack_pending": 1000}, stream=full), [])
+        for most in (1000, 5000):
+            self.assertEqual(self.cautions({**FITTING, "max_ack_pending": most}, stream=full), [])
 
     def test_subject_that_is_not_there(self) -> None:
         """One of several subjects that the stream does not listen on is told: nothing can come from there."""

@@ -51,7 +51,7 @@ class DeadLettersTests(SynchronousTestCase):
 
     def test_not_stored(self) -> None:
         """What the stream says otherwise, and silence."""
-        for answer in (error(10077, 503, "maximum messages exceeded"), b"thanks"):
+        for answer in (error(10077, 503, "maximum messages exceeded"), error(10008, 503), b"thanks"):
             self.assertNotIsInstance(self.failureResultOf(self.answered(answer), ReplyNotSent).value, ReplyTooLarge)
         silent = self.stored.publish(b"x", [])
         self.server.clock.advance(5)

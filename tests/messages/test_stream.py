@@ -109,7 +109,8 @@ class TakingTests(SourceCase):
             (delivery.subject, delivery.payload, list(delivery.headers)), ("function.call", b"hello", [("A", "b")])
         )
         self.assertEqual((delivery.attempt, delivery.most_attempts, delivery.identity), (3, None, "S-7"))
-        self.assertEqual((delivery.durable, delivery.header_error, delivery.skipped_headers), (True, None, ()))
+        self.assertEqual((delivery.durable, delivery.comes_again), (True, True))
+        self.assertEqual((delivery.header_error, delivery.skipped_headers), (None, ()))
         self.assertEqual(delivery.published_at_s, TIME_NS / 1e9)
 
     def test_room(self) -> None:
@@ -191,6 +192,17 @@ class TakingTests(SourceCase):
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER}
         self.said()
         self.assertIsNone(self.source.not_ready)
+
+    def test_another_reason(self) -> None:
+        """Each time that something else is missing it is told."""
+        for answer in (error(10059), error(10008, 503), error(10059), error(10008, 503)):
+            self.api.answers["CONSUMER.INFO.S.C"] = answer
+            self.clock.advance(30)
+            self.server.peer.say(b"PONG\r\n" * 3)
+            if self.source._deliver is None:
+                self.take()
+            self.said()
+        self.assertEqual(len(self.lines), 4)
 
     def test_looks_again_less_and_less_often(self) -> None:
         """After two seconds at first, after half a minute in the end."""
@@ -280,7 +292,9 @@ class ProgressTests(SourceCase):
         """Three times within the ack wait the server is told of what is being worked on, and of nothing else."""
         self.take()
         first, second = self.deliver(1), self.deliver(2)
-        self.clock.advance(1)
+        self.clock.advance(0.875)
+        self.assertEqual(self.verbs(), [])
+        self.clock.advance(0.125)
         self.assertEqual(self.verbs(), [(first, b"+WPI"), (second, b"+WPI")])
         self.deliveries[0].ack()
         self.said()
@@ -296,6 +310,15 @@ class ProgressTests(SourceCase):
         self.source._in_hand._tell_progress()
         self.server.reconnect()
         self.assertNotIn(b"+WPI", [each.payload for each in self.server.heard()])
+
+    def test_tiny_ack_wait(self) -> None:
+        """However short the ack wait is, the server is told ten times in a second at the most."""
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": {**CONSUMER, "ack_wait": 1}}
+        self.take()
+        ack = self.deliver(1)
+        for _ in range(8):
+            self.clock.advance(0.125)
+        self.assertEqual(self.verbs(), [(ack, b"+WPI")] * 8)
 
     def test_came_again(self) -> None:
         """What comes again while it is worked on is not worked on twice; the newer delivery is acknowledged."""

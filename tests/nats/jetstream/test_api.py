@@ -95,7 +95,9 @@ class RequestTests(ApiCase):
             asked = self.js.stream("S")
             (heard,) = self.server.heard()
             self.server.status("503", to=str(heard.reply), headers=headers)
-            self.failureResultOf(asked, NoJetStream)
+            fault = self.failureResultOf(asked, NoJetStream).value
+            self.assertEqual((fault.code, fault.err_code), (503, 10076))
+            self.assertIn("JetStream is not enabled on this server, or has another domain", str(fault))
 
     def test_no_answer(self) -> None:
         """Silence ends after the time-out."""
