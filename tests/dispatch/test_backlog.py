@@ -45,6 +45,15 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[0])
         self.assertEqual((self.taken(backlog), backlog.pending, backlog.pending_bytes), (["c"], 0, 0))
 
+    def test_without_a_limit(self) -> None:
+        """What waits for a slot only is not held back, however many there are."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2))
+        jobs = [Job("a") for _ in range(5)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["a", "a"])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 5)
+
     def test_function_at_its_limit(self) -> None:
         """Its calls are passed over, hold no slot, and come in their order when one of them has ended."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=3))
@@ -101,6 +110,10 @@ class BacklogTests(SynchronousTestCase):
         self.assertTrue(backlog.is_relieved)
         backlog.count_pending(Job("a", size_bytes=1))
         self.assertFalse(backlog.is_relieved)
+        backlog = Backlog(Limits(pending_messages=4, pending_bytes=4000))
+        for relieved in (True, True, False, False):
+            backlog.count_pending(Job("a"))
+            self.assertIs(backlog.is_relieved, relieved)
         backlog = Backlog(Limits(inflight=2, pending_messages=0))
         self.begin(backlog, Job("a"))
         self.assertTrue(backlog.is_relieved)
@@ -152,6 +165,18 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[1])
         backlog.end(jobs[2])
         self.assertEqual([job.is_held_back for job in jobs], [False] * 5 + [True])
+
+    def test_more_allowed_than_wait(self) -> None:
+        """Calls that end with fewer waiting than may be made hold nothing back."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", max_inflight=3) for _ in range(4)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x"] * 3)
+        backlog.end(jobs[0])
+        backlog.end(jobs[1])
+        self.assertFalse(jobs[3].is_held_back)
+        self.assertEqual(self.taken(backlog), ["x"])
 
     def test_names_are_forgotten(self) -> None:
         """Functions that have no call any more leave nothing behind: publishers invent names."""

@@ -310,8 +310,9 @@ class MakingTests(OpenCase):
     def test_other_errors(self) -> None:
         """What the server says otherwise is passed on."""
         for what in ("CONSUMER_INFO_S_C", "CONSUMER_DURABLE_CREATE_S_C", "STREAM_INFO_S"):
-            answers: Any = {what: error(10008, 503, "system temporarily unavailable")}
-            self.failureResultOf(self.open(NO_CONSUMER, **answers), JetStreamError)
+            for err_code in (10008, 10199):
+                answers: Any = {what: error(err_code, 503, "system temporarily unavailable")}
+                self.failureResultOf(self.open(NO_CONSUMER, **answers), JetStreamError)
 
     def test_not_understood(self) -> None:
         """An answer without a configuration."""

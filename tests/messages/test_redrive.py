@@ -122,6 +122,7 @@ class LetterTests(SynchronousTestCase):
         for selection, fits in [
             (Selection(subjects=["function.*"]), True), (Selection(subjects=["orders.>"]), False),
             (Selection(sequences=[(1, 2), (5, 5)]), True), (Selection(sequences=[(6, 9)]), False),
+            (Selection(sequences=[(1, 9)]), True), (Selection(sequences=[(1, 4), (6, 9)]), False),
             (Selection(stored_before=moment), True), (Selection(stored_before=moment - timedelta(seconds=1)), False),
             (Selection(stored_after=moment), True), (Selection(stored_after=moment + timedelta(seconds=1)), False),
         ]:  # fmt: skip
@@ -216,7 +217,7 @@ class RedriveTests(SynchronousTestCase):
 
     def test_put_back(self) -> None:
         """Each goes where it came from with its publisher's headers, names its function, and is removed."""
-        self.bury(3, Dead_Letter_Returns="1")
+        self.bury(3, Dead_Letter_Returns="2")
         self.bury(7)
         found = self.run_to_its_end()
         self.assertEqual(found, [(3, Result.PUT_BACK, ""), (7, Result.PUT_BACK, "")])
@@ -226,7 +227,7 @@ class RedriveTests(SynchronousTestCase):
         headers = (
             b"A: b\r\nNatsconnector-Function: figlet\r\nNatsconnector-Returns: %d\r\nNats-Msg-Id: redrive-DEAD-%d-then"
         )
-        self.assertIn(headers % (2, 3), self.put_back[0].headers)
+        self.assertIn(headers % (3, 3), self.put_back[0].headers)
         self.assertIn(headers % (1, 7), self.put_back[1].headers)
         self.assertEqual(self.letters, {})
         self.assertEqual([what for what, _ in self.api.asked].count("STREAM.NAMES"), 1, "asked once for a subject")
@@ -268,6 +269,9 @@ class RedriveTests(SynchronousTestCase):
             self.left(says)
         self.bury(1, Dead_Letter_Returns="2")
         self.left("it was put back 2 times already", max_returns=2)
+        self.left("it was put back 2 times already", max_returns=1)
+        self.bury(1, Dead_Letter_Returns="3")
+        self.left("it was put back 3 times already")
         del self.letters[1]["Dead-Letter-Subject"]
         self.left("it names no subject to put it back to")
 

@@ -163,7 +163,7 @@ class TakingTests(SourceCase):
         for delivery in self.deliveries[-2:]:
             delivery.hold_back(True)
         self.said()
-        self.assertLessEqual(self.source._in_hand.free, 0)
+        self.assertEqual(self.source._in_hand.free, 0)
         self.deliveries[-1].hold_back(False)
         self.assertEqual(self.source._in_hand.free, 1)
 
@@ -316,9 +316,11 @@ class ProgressTests(SourceCase):
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": {**CONSUMER, "ack_wait": 1}}
         self.take()
         ack = self.deliver(1)
-        for _ in range(8):
-            self.clock.advance(0.125)
-        self.assertEqual(self.verbs(), [(ack, b"+WPI")] * 8)
+        for _ in range(32):
+            self.clock.advance(1 / 32)
+        verbs = self.verbs()
+        self.assertEqual(verbs[0], (ack, b"+WPI"))
+        self.assertIn(len(verbs), range(5, 11))
 
     def test_came_again(self) -> None:
         """What comes again while it is worked on is not worked on twice; the newer delivery is acknowledged."""
@@ -362,7 +364,7 @@ class ProgressTests(SourceCase):
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 7}}
         self.clock.advance(5)
         self.said()
-        self.assertEqual(len(self.source._in_hand._done), 1)
+        self.assertEqual([sequence for sequence, _ in self.source._in_hand._done], [8])
 
     def test_same_number_of_a_new_stream(self) -> None:
         """In a stream that was removed and made again a number names another message, not the old one."""

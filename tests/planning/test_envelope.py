@@ -173,6 +173,7 @@ class EnvelopeCallTests(SynchronousTestCase):
         self.assertEqual(call.headers, (*CONNECTOR, ("X-Tenant", "blue"), ("traceparent", "00-1")))
         for name in ("Host", "content-length", "Connection", "Transfer-Encoding", "X-Callback-Url", "X-Call-Id", "TE"):
             self.assertMalformed(envelope(headers={name: "x"}), f"may not set {name}")
+        self.assertMalformed(envelope(headers={"X-Callback-Url": "x"}), "use params.callback_url")
         for name in ("X-Topic", "x-connector", "User-Agent", "X-Reply-Subject", "Proxy", "X_Topic", "Nats-Msg-Id"):
             self.assertMalformed(envelope(headers={name: "x"}), f"may not set {name}")
         for name in ("", "a b", "a:b", "ü", "a\n"):

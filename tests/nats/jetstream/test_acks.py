@@ -82,3 +82,4 @@ class VerbTests(SynchronousTestCase):
         self.assertGreater(version("2.10.0"), version("2.9.25"))
         self.assertEqual(version("2.11.0-preview.1"), (2, 11, 0))
         self.assertEqual(version("2.9"), (2, 9, 0))
+        self.assertEqual((version("newest"), version(None)), ((0, 0, 0), (0, 0, 0)))

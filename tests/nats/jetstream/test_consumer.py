@@ -218,11 +218,26 @@ class StatusTests(PullCase):
 
     def test_reconnected_in_a_pause(self) -> None:
         """A pause ends with its connection: the next one is asked at once, and once."""
-        self.say(self.start(), "409 Exceeded MaxWaiting")
+        pull = self.start()
+        for delay_s in (0.1, 0.2, 0.4, 0.8):
+            self.say(pull, "409 Exceeded MaxWaiting")
+            self.clock.advance(delay_s)
+            pull = self.pull()
+        self.say(pull, "409 Exceeded MaxWaiting")
         self.server.reconnect()
         self.pull()
-        self.clock.advance(1)
+        self.clock.advance(2)
         self.assertEqual(self.pulls(), [])
+
+    def test_another_fault(self) -> None:
+        """One that differs from the last is told."""
+        pull = self.start()
+        faults = ["409 Server Shutdown", "409 Leadership Change", "409 Server Shutdown"]
+        for fault in faults:
+            self.say(pull, fault)
+            self.clock.advance(1)
+            pull = self.pull()
+        self.assertEqual(self.warnings, faults)
 
     def test_again_later_for_ever(self) -> None:
         """However often that happens, the wait stays bounded."""
@@ -288,9 +303,10 @@ class StatusTests(PullCase):
     def test_short_pulls(self) -> None:
         """So is that of time, with heartbeats that fit."""
         pull = self.start()
-        while pull.fields["expires"] > 2_000_000_000:
+        for expires_s in (15, 7.5, 3.75, 1.875):
             self.say(pull, "409 Exceeded MaxRequestExpires of 2s")
             pull = self.pull()
+            self.assertEqual(pull.fields["expires"], expires_s * 1e9)
             self.assertLessEqual(2 * pull.fields["idle_heartbeat"], pull.fields["expires"])
         self.assertEqual(self.lost, [])
 
