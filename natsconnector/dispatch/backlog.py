@@ -45,7 +45,7 @@ class Limits:
     """Calls at the gateway at once."""
     pending_messages: int = 65536
     pending_bytes: int = 64 << 20
-    """Of messages with their headers, among what is pending."""
+    """Of messages with their headers, among what is pending; and again of those whose calls are in flight."""
 
 
 class Backlog(Generic[J]):
@@ -67,16 +67,17 @@ class Backlog(Generic[J]):
         self._waiting = 0
         self._held_back = 0
         self.inflight = 0
+        self._inflight_bytes = 0
         self.pending = 0
         self.pending_bytes = 0
 
     def has_room_for(self, size_bytes: int) -> bool:
         """Whether another call may come, as far as that can be told before it is known of which function."""
-        return self._has_free_slot() or self.may_wait(size_bytes)
+        return self._has_free_slot(size_bytes) or self.may_wait(size_bytes)
 
     def has_room(self, job: J) -> bool:
         """Whether a call may come: it can be made now, or may wait."""
-        return (not self._is_at_limit(job) and self._has_free_slot()) or self.may_wait(job.size_bytes)
+        return (not self._is_at_limit(job) and self._has_free_slot(job.size_bytes)) or self.may_wait(job.size_bytes)
 
     @property
     def is_relieved(self) -> bool:
@@ -104,13 +105,14 @@ class Backlog(Generic[J]):
 
     def begin(self, job: J) -> bool:
         """Give a call a slot at once, where none waits; False if it has to wait."""
-        if self._turns or self.inflight >= self._limits.inflight or job.function in self._queues:
+        if self._turns or not self._fits(job.size_bytes) or job.function in self._queues:
             return False
         running = self._running[job.function]
         if job.max_inflight is not None and running >= job.max_inflight:
             return False
         self._running[job.function] = running + 1
         self.inflight += 1
+        self._inflight_bytes += job.size_bytes
         return True
 
     def add(self, job: J) -> None:
@@ -128,12 +130,16 @@ class Backlog(Generic[J]):
 
     def next_job(self) -> J | None:
         """The next call to be made, in flight from now on; None when no slot is free, or none may be made."""
-        if self.inflight >= self._limits.inflight or not self._turns:
+        if not self._turns:
             return None
         function = next(iter(self._turns[min(self._turns)]))
-        job = self._queues[function].popleft()
+        queue = self._queues[function]
+        if not self._fits(queue[0].size_bytes):
+            return None
+        job = queue.popleft()
         self._left(job)
         self.inflight += 1
+        self._inflight_bytes += job.size_bytes
         self._running[function] += 1
         self._place(function)
         return job
@@ -142,6 +148,7 @@ class Backlog(Generic[J]):
         """A call is no longer in flight: its slot is free, and so is its place in the limit of its function."""
         function = job.function
         self.inflight -= 1
+        self._inflight_bytes -= job.size_bytes
         self._running[function] -= 1
         if not self._running[function]:
             del self._running[function]
@@ -198,8 +205,16 @@ class Backlog(Generic[J]):
         if not self._queues.get(job.function, True):
             del self._queues[job.function]
 
-    def _has_free_slot(self) -> bool:
-        return self.inflight + self._waiting - self._held_back < self._limits.inflight
+    def _has_free_slot(self, size_bytes: int) -> bool:
+        return self.inflight + self._waiting - self._held_back < self._limits.inflight and (
+            not self.inflight or self._inflight_bytes + self.pending_bytes + size_bytes <= self._limits.pending_bytes
+        )
+
+    def _fits(self, size_bytes: int) -> bool:
+        """Whether a slot is free, and what is in flight leaves room for more of it; a single call always has some."""
+        return self.inflight < self._limits.inflight and (
+            not self.inflight or self._inflight_bytes + size_bytes <= self._limits.pending_bytes
+        )
 
     def _is_at_limit(self, job: J) -> bool:
         if job.max_inflight is None:

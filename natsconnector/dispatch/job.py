@@ -26,7 +26,7 @@ class Job:
     """The number of the attempt that is made, or was made last; 0 before the first."""
     function: str
     size_bytes: int
-    """What it holds in memory: the message, and the call's body where that is another one."""
+    """What it holds in memory: the message, its headers for the call, and the call's body where that is another one."""
     begun_at: float = 0.0
     """When the attempt began that is made, or was made last."""
     is_over: bool = False
@@ -62,8 +62,9 @@ class Job:
 
 def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job:
     """A job for one planned call of a message that came at ``received_at``, in seconds of the clock."""
-    body = planned.call.body
-    own_bytes = 0 if body is delivery.payload else len(body)
+    body, payload, message_bytes = planned.call.body, delivery.payload, delivery.size_bytes
+    # The call has the message's headers once more, as texts.
+    own_bytes = message_bytes - len(payload) + (0 if body is payload else len(body))
     return Job(
         delivery,
         planned,
@@ -71,5 +72,5 @@ def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job
         received_at,
         delivery.attempt - 1,
         planned.function,
-        delivery.size_bytes + own_bytes,
+        message_bytes + own_bytes,
     )

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Defer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent
+from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 
 from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
@@ -26,6 +26,12 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 CALLBACK_TIMEOUT_S = 10.0
 
 _T = TypeVar("_T")
+
+
+class _QuietFactory(_HTTP11ClientFactory):
+    """Twisted's has a log line for each connection."""
+
+    noisy = False
 
 
 class Limit:
@@ -89,7 +95,9 @@ class Invocations:
         self._processes = FunctionProcesses(reactor, timeout_s)
         # One connection a callback: none is left over to be closed at the end.
         no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._http = HTTPClient(Agent(reactor, connectTimeout=CALLBACK_TIMEOUT_S), no_cookies)
+        pool = HTTPConnectionPool(reactor, persistent=False)
+        pool._factory = _QuietFactory
+        self._http = HTTPClient(Agent(reactor, connectTimeout=CALLBACK_TIMEOUT_S, pool=pool), no_cookies)
         self._under_way: set[Deferred[None]] = set()
 
     def call(self, name: str, call: Call) -> Deferred[Answer]:

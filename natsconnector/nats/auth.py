@@ -97,10 +97,13 @@ def password_file(user: str, path: Path) -> Callable[[], Credentials]:
 
 
 def token_file(path: Path) -> Callable[[], Credentials]:
-    """A token that is the text of a file, without white space around it."""
+    """A token that is the one line of a file, without white space around it."""
 
     def read() -> Credentials:
-        return Credentials(token=_not_empty(path, _text(path).strip()))
+        token = _not_empty(path, _text(path).strip())
+        if len(token.splitlines()) > 1:
+            raise BadCredentials(path, "has several lines, not just a token")
+        return Credentials(token=token)
 
     return read
 

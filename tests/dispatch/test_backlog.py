@@ -45,6 +45,31 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[0])
         self.assertEqual((self.taken(backlog), backlog.pending, backlog.pending_bytes), (["c"], 0, 0))
 
+    def test_bytes_in_flight(self) -> None:
+        """What is in flight is bounded in bytes, too; one call is always made, and a small one finds a place."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9, pending_bytes=100))
+        large, other, small = Job("a", size_bytes=101), Job("a", size_bytes=60), Job("b", size_bytes=40)
+        self.assertTrue(backlog.begin(large))
+        self.assertFalse(backlog.begin(other))
+        backlog.add(other)
+        self.assertEqual((self.taken(backlog), backlog.has_room(Job("c", size_bytes=41))), ([], False))
+        backlog.end(large)
+        self.assertEqual(self.taken(backlog), ["a"])
+        self.assertTrue(backlog.begin(small))
+        self.assertFalse(backlog.begin(Job("c", size_bytes=1)))
+        backlog.end(small)
+        backlog.end(other)
+        self.assertTrue(backlog.begin(Job("c", size_bytes=100)), "the count is back at nothing")
+
+    def test_without_a_limit(self) -> None:
+        """What waits for a slot only is not held back, however many there are."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2))
+        jobs = [Job("a") for _ in range(5)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["a", "a"])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 5)
+
     def test_function_at_its_limit(self) -> None:
         """Its calls are passed over, hold no slot, and come in their order when one of them has ended."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=3))
@@ -84,6 +109,16 @@ class BacklogTests(SynchronousTestCase):
             backlog.add(Job("y"))
         self.assertFalse(backlog.has_room(Job("y")), "others are before it")
 
+    def test_room_beside_calls_held_back(self) -> None:
+        """What its function holds back takes no slot from the others."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=2, pending_messages=2))
+        for _ in range(3):
+            backlog.add(Job("x", max_inflight=1))
+        self.assertEqual(self.taken(backlog), ["x"])
+        self.assertTrue(backlog.has_room(Job("y")))
+        self.begin(backlog, Job("y"))
+        self.assertFalse(backlog.has_room(Job("y")))
+
     def test_relieved(self) -> None:
         """At half of the messages and half of the bytes; where nothing may wait, at half of the slots."""
         backlog: Backlog[Job] = Backlog(Limits(pending_messages=4, pending_bytes=40))
@@ -91,6 +126,10 @@ class BacklogTests(SynchronousTestCase):
         self.assertTrue(backlog.is_relieved)
         backlog.count_pending(Job("a", size_bytes=1))
         self.assertFalse(backlog.is_relieved)
+        backlog = Backlog(Limits(pending_messages=4, pending_bytes=4000))
+        for relieved in (True, True, False, False):
+            backlog.count_pending(Job("a"))
+            self.assertIs(backlog.is_relieved, relieved)
         backlog = Backlog(Limits(inflight=2, pending_messages=0))
         self.begin(backlog, Job("a"))
         self.assertTrue(backlog.is_relieved)
@@ -143,6 +182,18 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[2])
         self.assertEqual([job.is_held_back for job in jobs], [False] * 5 + [True])
 
+    def test_more_allowed_than_wait(self) -> None:
+        """Calls that end with fewer waiting than may be made hold nothing back."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", max_inflight=3) for _ in range(4)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x"] * 3)
+        backlog.end(jobs[0])
+        backlog.end(jobs[1])
+        self.assertFalse(jobs[3].is_held_back)
+        self.assertEqual(self.taken(backlog), ["x"])
+
     def test_names_are_forgotten(self) -> None:
         """Functions that have no call any more leave nothing behind: publishers invent names."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=2))
@@ -152,6 +203,16 @@ class BacklogTests(SynchronousTestCase):
             backlog.end(job)
         for table in (backlog._queues, backlog._running, backlog._turns, backlog._turn_of):
             self.assertEqual(len(table), 0)
+
+    def test_take_out_some(self) -> None:
+        """Those that stay keep their order, and as many of them as may be made are held back no longer."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", size_bytes=n, max_inflight=2) for n in range(6)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(backlog.take_out(lambda job: job.size_bytes in (0, 2)), [jobs[0], jobs[2]])
+        self.assertEqual([job.is_held_back for job in jobs], [False] * 4 + [True] * 2)
+        self.assertEqual([backlog.next_job(), backlog.next_job(), backlog.next_job()], [jobs[1], jobs[3], None])
 
     def test_take_out(self) -> None:
         """Everything that waits comes out once, whatever it waits for, and the counts are right."""

@@ -96,7 +96,8 @@ class CallingTests(DispatcherCase):
         self.assertEqual(delivery.replies, [])
         self.gateway.end(OK)
         self.assertEqual(delivery.replies, [Reply(200, b"done", call_id="mine", is_response=True)])
-        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+        self.assertEqual((dispatcher.inflight, dispatcher.pending, dispatcher._calls), (0, 0, {}))
+        self.assertEqual((self.journal.counts.received, self.journal.counts.succeeded), (1, 1))
 
     def test_counted(self) -> None:
         """Each attempt is counted by its function's full name: how long it took, how long it waited for its slot."""
@@ -185,6 +186,38 @@ class CallingTests(DispatcherCase):
         self.assertAnswered(delivery, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(dispatcher.inflight, 0)
+
+
+class ToldTests(DispatcherCase):
+    """What the journal is told on the way of a message."""
+
+    def test_call_and_headers(self) -> None:
+        """Each call that is made, and headers that were left out."""
+        dispatcher, delivery = self.dispatcher(), message()
+        told: list[object] = []
+        self.patch(self.journal, "calling", told.append)
+        self.patch(self.journal, "headers_skipped", lambda *fields: told.append(fields))
+        delivery.skipped_headers = ("a header with a line end",)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(told, [("function.call", ("a header with a line end",)), self.gateway.calls[0]])
+
+    def test_overload(self) -> None:
+        """What is pending, how long the oldest of it has waited, and who holds the slots."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=2))
+        told: list[object] = []
+        self.patch(self.journal, "shed", lambda *fields: told.append(fields))
+        for name in ("f1", "f2", "f3", "f4"):
+            dispatcher.dispatch(message(name))
+            self.clock.advance(5)
+        self.assertEqual(told, [(2, 2 * len(message("f2").payload), 10.0, ("f1", 1))])
+
+    def test_attempts(self) -> None:
+        """An attempt is told whether the next one is made here or after another delivery."""
+        for durable in (False, True):
+            dispatcher = self.dispatcher()
+            dispatcher.dispatch(message(durable=durable))
+            self.gateway.end(REFUSED)
+            self.assertEqual(self.journal.counts.retries, 1)
 
 
 class LimitsTests(DispatcherCase):
@@ -353,6 +386,7 @@ class OutageTests(DispatcherCase):
     def go_away(self, *deliveries: FakeDelivery, **more: Any) -> Dispatcher:
         """A dispatcher that has found the gateway away with these messages."""
         dispatcher = self.dispatcher(**more)
+        self.clock.advance(1000)
         self.held: list[bool] = []
         dispatcher.on_hold(self.held.append)
         self.gateway.answers_probes = False
@@ -389,8 +423,10 @@ class OutageTests(DispatcherCase):
         asking, silent = message(), message(wants_answer=False)
         dispatcher = self.go_away(asking, silent)
         self.assertEqual((asking.replies, dispatcher.pending), ([], 2))
+        idle = dispatcher.when_idle()
         self.clock.pump([0.25] * 14)
         self.assertAnswered(asking, 502, "connection refused")
+        self.assertNoResult(idle)
         self.assertEqual(dispatcher.pending, 1)
         self.clock.pump([1] * 100)
         self.come_back()
@@ -404,6 +440,35 @@ class OutageTests(DispatcherCase):
         self.clock.pump([0.25] * 4)
         self.come_back()
         self.assertEqual(asking.replies[0].status, 200)
+        self.journal.finish()
+        self.assertEqual(self.clock.getDelayedCalls(), [], "nobody is looked for any more")
+
+    def test_last_requester(self) -> None:
+        """Whoever waits for the end of all messages is told when the last requester has been."""
+        idle = self.go_away(message()).when_idle()
+        self.assertNoResult(idle)
+        self.clock.pump([0.25] * 14)
+        self.successResultOf(idle)
+
+    def test_no_attempt_is_used_up(self) -> None:
+        """A call that found the gateway away is no attempt: what fails afterwards was the first one."""
+        delivery = message(durable=True)
+        self.go_away(delivery)
+        self.gateway.answers_probes = True
+        self.gateway.outcomes = [Outcome(503)]
+        self.clock.pump([0.25] * 5)
+        self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
+
+    def test_trial(self) -> None:
+        """While the provider behind the gateway is away one call at a time is made."""
+        dispatcher = self.dispatcher(limits=Limits(inflight=3))
+        self.gateway.outcomes = [Outcome(404, b"no provider", not_executed=True, gateway_down=True)]
+        for _ in range(3):
+            dispatcher.dispatch(message(durable=True))
+        self.clock.advance(0)
+        self.assertEqual((len(self.gateway.calls), dispatcher.inflight, dispatcher.pending), (2, 1, 2))
+        self.gateway.end(OK)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (2, 0))
 
     def test_retries_that_wait(self) -> None:
         """A message between two attempts when the gateway goes away waits for it like the others."""
@@ -504,6 +569,8 @@ class DefectTests(DispatcherCase):
             delivery = message(durable=True, attempt=attempt)
             dispatcher.dispatch(delivery)
             self.assertEqual([verb for verb, _ in delivery.acknowledged], [acknowledged])
+            if acknowledged == "nak":
+                self.assertEqual(delivery.acknowledged, [("nak", float(attempt))])
         self.assertEqual(len(dead_letters.letters), 1)
         self.assertEqual(len(self.flushLoggedErrors(UnicodeError)), 3)
         self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
@@ -564,12 +631,27 @@ class FunctionsTests(DispatcherCase):
         dispatcher.dispatch(delivery)
         self.assertEqual(delivery.acknowledged, [("nak", 2.0)])
         core = FakeDelivery(b"x", "t")
-        dispatcher.dispatch(core)
+        with capturedLogs() as events:
+            dispatcher.dispatch(core)
+            dispatcher.dispatch(FakeDelivery(b"x", "t2", durable=True))
         self.assertAnswered(core, 404)
+        about = [event["event"] for event in events]
+        self.assertEqual(about, ["message_refused", "topic_without_function", "message_left"])
         self.clock.advance(301)
         late = FakeDelivery(b"x", "t", durable=True)
         dispatcher.dispatch(late)
         self.assertEqual([verb for verb, _ in late.acknowledged], ["term"])
+
+    def test_other_refusals_of_a_stream(self) -> None:
+        """Only what a function that comes back could mend is waited for."""
+        dispatcher = self.with_functions()
+        self.catalogue.start()
+        for delivery in (
+            FakeDelivery(b"x", "t", [("Natsconnector-Hops", "8")], durable=True),
+            FakeDelivery(b"x", "function.call", durable=True),
+        ):
+            dispatcher.dispatch(delivery)
+            self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
 
     def test_given_up_while_held(self) -> None:
         """What is still held at the end is answered."""
@@ -610,6 +692,7 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual([delivery.held_back for delivery in deliveries], [False, True, True])
         self.gateway.end(OK)
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
+        self.assertEqual([delivery.held_back for delivery in deliveries], [False, False, True])
 
     def test_function_limit_and_old_messages(self) -> None:
         """Those that waited for their function for too long are all answered, not just the first."""
@@ -713,7 +796,8 @@ class DurableTests(DispatcherCase):
 
     def test_without_an_end(self) -> None:
         """A message that was delivered again and again without an end is not called any more."""
-        dispatcher = self.dispatcher()
+        dead_letters = FakeDeadLetters()
+        dispatcher = self.dispatcher(dead_letters=dead_letters)
         dispatcher.dispatch(message(durable=True, attempt=56))
         self.assertEqual(len(self.gateway.calls), 1)
         self.gateway.calls.clear()
@@ -721,6 +805,9 @@ class DurableTests(DispatcherCase):
         dispatcher.dispatch(delivery)
         self.assertEqual(self.gateway.calls, [])
         self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
+        ((_, headers),) = dead_letters.letters
+        self.assertEqual((headers["Dead-Letter-Status"], headers["Dead-Letter-Attempts"]), ("500", "56"))
+        self.assertIn("gave up after 56 deliveries without a result", headers["Dead-Letter-Reason"])
 
     def test_given_up(self) -> None:
         """What is not finished at the end is left to others at once."""
@@ -736,13 +823,14 @@ class DurableTests(DispatcherCase):
         dead_letters = FakeDeadLetters()
         dead_letters.failures = [ReplyNotSent("away")]
         dispatcher = self.dispatcher(dead_letters=dead_letters)
-        delivery = FakeDelivery(b"not json", durable=True)
+        delivery = FakeDelivery(b"not json", durable=True, attempt=3)
         dispatcher.dispatch(delivery)
         idle = dispatcher.when_idle()
         self.assertEqual(delivery.acknowledged, [])
         self.assertNoResult(idle)
         self.clock.advance(1)
-        self.assertEqual([payload for payload, _ in dead_letters.letters], [b"not json"])
+        ((payload, headers),) = dead_letters.letters
+        self.assertEqual((payload, headers["Dead-Letter-Attempts"]), (b"not json", "2"))
         self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
         self.successResultOf(idle)
 
@@ -790,3 +878,35 @@ class StoppingTests(DispatcherCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         dispatcher.give_up()
         self.assertEqual(len(calling.replies), 1)
+
+    def test_give_up_while_a_dead_letter_is_stored(self) -> None:
+        """Nobody waits for its place any more: the message is left to others."""
+        dead_letters = FakeDeadLetters()
+        dead_letters.failures = [ReplyNotSent("away")]
+        dispatcher = self.dispatcher(dead_letters=dead_letters)
+        delivery = FakeDelivery(b"not json", durable=True)
+        dispatcher.dispatch(delivery)
+        idle = dispatcher.when_idle()
+        dispatcher.give_up()
+        self.assertEqual(delivery.acknowledged, [("nak", 0.0)])
+        self.successResultOf(idle)
+
+    def test_give_up_after_a_retry(self) -> None:
+        """A message in its second attempt is no longer one that waits for it: it is answered once."""
+        dispatcher, delivery = self.dispatcher(), message()
+        dispatcher.dispatch(delivery)
+        self.gateway.end(REFUSED)
+        self.clock.advance(1)
+        dispatcher.give_up()
+        self.assertAnswered(delivery, 503)
+        self.assertEqual((dispatcher.inflight, dispatcher.pending), (0, 0))
+
+    def test_give_up_with_nothing_in_flight(self) -> None:
+        """Whoever waits for the last message is told, also when all of them wait for their next attempt."""
+        dispatcher = self.dispatcher()
+        dispatcher.dispatch(message())
+        self.gateway.end(REFUSED)
+        idle = dispatcher.when_idle()
+        self.assertNoResult(idle)
+        dispatcher.give_up()
+        self.successResultOf(idle)

@@ -12,7 +12,7 @@ from natsconnector.dispatch.fanout import FanOut
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.reply import reply_to
-from natsconnector.model.seams import IDelivery
+from natsconnector.model.seams import IDelivery, ReplyNotSent
 from natsconnector.testing import FakeDelivery
 
 
@@ -54,7 +54,7 @@ class FanOutTests(SynchronousTestCase):
             ],
         )
         self.assertEqual((reply.headers, reply.error), ((("Content-Type", "application/json"),), None))
-        self.assertEqual(reply.call_id, "id", "the publisher's own, which all have")
+        self.assertEqual((reply.status, reply.call_id), (200, "id"), "the publisher's own, which all have")
         self.assertEqual(self.delivery.acknowledged, [("ack", None)])
 
     def test_some_fail(self) -> None:
@@ -90,6 +90,42 @@ class FanOutTests(SynchronousTestCase):
         fan_out.parts[1].nak(0.0)
         (reply,) = self.delivery.replies
         self.assertEqual([entry["status"] for entry in json.loads(reply.body)], [200, 503])
+
+    def test_part_that_says_nothing(self) -> None:
+        """One that met a defect at its end has its name in the answer, and no more."""
+        self.delivery = FakeDelivery(b"payload")
+        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None)
+        self.end(fan_out, 0, Outcome(200))
+        fan_out.parts[1].nak(30.0)
+        (reply,) = self.delivery.replies
+        self.assertEqual(json.loads(reply.body)[1], {"function": "b"})
+
+    def test_call_ids(self) -> None:
+        """Where the parts' ids differ, or there is none, the whole has the message's."""
+        for answers in (True, False):
+            self.delivery = FakeDelivery(b"payload", identity="S-1")
+            for part in FanOut(self.delivery, ["a", "b"], lambda reason: None).parts:
+                if answers:
+                    part.answer(reply_to(Outcome(200), FunctionCall(part.function, call_id=f"S-1-{part.function}")))
+                part.ack()
+            self.assertEqual([reply.call_id for reply in self.delivery.replies], ["S-1"])
+
+    def test_nobody_asked(self) -> None:
+        """No answer is made where nobody wants one."""
+        fan_out = self.fan_out("a", wants_answer=False)
+        self.end(fan_out, 0, Outcome(200))
+        self.assertEqual((self.delivery.replies, self.delivery.acknowledged), ([], [("ack", None)]))
+
+    def test_answer_not_sent(self) -> None:
+        """An answer that cannot be sent is told with the reason; the message is done all the same."""
+        fan_out = self.fan_out("a")
+
+        def answer(*_: object) -> None:
+            raise ReplyNotSent("not connected")
+
+        self.patch(self.delivery, "answer", answer)
+        self.end(fan_out, 0, Outcome(200))
+        self.assertEqual((self.not_sent, self.delivery.acknowledged), (["not connected"], [("ack", None)]))
 
     def test_smallest_delay(self) -> None:
         """The whole comes again when the first of its parts wants to."""

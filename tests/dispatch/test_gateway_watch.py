@@ -75,7 +75,34 @@ class GatewayWatchTests(SynchronousTestCase):
         self.assertEqual(self.changes, [(State.AWAY, False), (State.UP, True)])
         self.assertEqual(self.told(), ["gateway_away", "gateway_back"])
         self.assertEqual(self.events[-1]["calls"], 2)
+        self.assertEqual(self.events[-1]["away_s"], round(self.clock.seconds(), 3))
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_jitter(self) -> None:
+        """Connectors that lost the gateway together do not probe together: pauses are up to a quarter shorter."""
+        self.watch = GatewayWatch(self.clock, Journal(self.clock), self.probe, self.changed, lambda: 0.0)
+        self.call(UNREACHABLE)
+        for number, wait_s in enumerate((0, 0.075, 0.15)):
+            self.clock.advance(wait_s - 0.01 if wait_s else 0)
+            self.assertEqual(len(self.probes), number + (not wait_s))
+            self.clock.advance(0.011)
+            self.assertEqual(len(self.probes), number + 1)
+            self.probes[-1].callback(False)
+
+    def test_second_outage(self) -> None:
+        """It is told, counted and probed for itself, not as the end of the one before."""
+        for _ in range(2):
+            begun = self.clock.seconds()
+            self.call(UNREACHABLE)
+            self.clock.advance(0)
+            self.probes[-1].callback(False)
+            for wait_s in (0.1, 0.2, 0.4):
+                self.clock.advance(wait_s + 0.01)
+                self.probes[-1].callback(wait_s == 0.4)
+            self.assertEqual((self.events[-1]["calls"], self.events[-1]["away_s"]), (1, 0.73))
+            self.assertAlmostEqual(self.clock.seconds() - begun, 0.73)
+            self.clock.advance(100)
+        self.assertEqual(self.told(), ["gateway_away", "gateway_back"] * 2)
 
     def test_a_single_failure(self) -> None:
         """A connection that failed once, to a gateway that answers a probe, makes no line."""
@@ -89,7 +116,7 @@ class GatewayWatchTests(SynchronousTestCase):
         self.assertTrue(self.call(NO_PROVIDER))
         self.clock.advance(0)
         self.probes[0].callback(True)
-        self.assertEqual(self.watch.state, State.TRIAL)
+        self.assertEqual(self.changes, [(State.AWAY, False), (State.TRIAL, True)], "which lets a call begin")
         self.watch.call_begins()
         self.assertFalse(self.watch.allows_call, "one at a time")
         self.assertTrue(self.watch.call_ended("f", NO_PROVIDER))
@@ -130,6 +157,27 @@ class GatewayWatchTests(SynchronousTestCase):
         self.clock.advance(61)
         self.watch.call_begins()
         self.assertTrue(self.watch.call_ended("odd", NO_PROVIDER), "a minute later it counts again")
+        self.clock.advance(0.1)
+        self.probes[2].callback(True)
+        self.call(OK, "third")
+        self.assertEqual(sorted(self.watch._excused), ["odd", "other"])
+        self.clock.advance(61)
+        self.call(NO_PROVIDER, "late")
+        self.clock.advance(0)
+        self.probes[3].callback(True)
+        self.call(OK, "third")
+        self.assertEqual(list(self.watch._excused), ["late"], "names are kept no longer than they count")
+
+    def test_suspects_of_another_outage(self) -> None:
+        """Only what failed in this outage is at fault by itself, not what met one that is long over."""
+        self.call(UNREACHABLE, "early")
+        self.clock.advance(0)
+        self.probes[0].callback(True)
+        self.call(NO_PROVIDER, "odd")
+        self.clock.advance(0)
+        self.probes[1].callback(True)
+        self.call(OK, "other")
+        self.assertTrue(self.call(NO_PROVIDER, "early"))
 
     def test_stop(self) -> None:
         """At the end nothing is left to wait for, and the end of an open probe is harmless."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -77,6 +78,14 @@ class WithoutDeadLettersTests(SettlementCase):
             self.assertEqual(len(core.replies), 1)
             self.assertEqual(len(core.acknowledged), 1)
 
+    def test_given_up(self) -> None:
+        """Of a durable message that is given up its name is left, in one line."""
+        with capturedLogs() as events:
+            self.settlement().settle(self.ending(self.durable(), BAD))
+        self.assertEqual([(event["event"], event["identity"]) for event in events], [("message_given_up", "S-7")])
+        counts = self.journal.counts
+        self.assertEqual((counts.given_up, counts.failed), (1, {500: 1}))
+
     def test_answer_too_large(self) -> None:
         """The function did run: it is acknowledged, and the answer says what became of its answer."""
         delivery = self.durable(max_reply_bytes=70)
@@ -103,7 +112,9 @@ class DeadLetterTests(SettlementCase):
         headers = dict(place.headers[0])
         self.assertEqual(headers["X-Mine"], "1")
         self.assertEqual(headers["Dead-Letter-Function"], "figlet")
+        self.assertEqual(headers["Dead-Letter-Reason"], "figlet answered 500")
         self.assertEqual(headers["Dead-Letter-First-Time"], "1970-01-01T00:16:40.500Z")
+        self.assertEqual((self.journal.counts.dead_letters, self.journal.counts.dead_letters_failed), (1, 0))
 
     def test_not_buried(self) -> None:
         """What succeeded, and what is left to a later delivery, are no dead letters."""
@@ -120,6 +131,7 @@ class DeadLetterTests(SettlementCase):
         buried = self.settlement(place).settle(self.ending(delivery, BAD))
         self.clock.advance(1)
         self.assertEqual((place.letters, delivery.acknowledged), ([], []))
+        self.assertEqual((self.journal.counts.dead_letters, self.journal.counts.dead_letters_failed), (0, 2))
         self.clock.advance(2)
         self.assertEqual((len(place.letters), len(delivery.acknowledged)), (1, 1))
         assert buried is not None
@@ -177,20 +189,25 @@ class DeadLetterTests(SettlementCase):
             delivery = self.durable(headers=headers)
             self.settlement(place).settle(self.ending(delivery, BAD))
             self.assertEqual(delivery.acknowledged, [("nak", 600.0)])
+            self.assertEqual((self.journal.counts.dead_letters, self.journal.counts.dead_letters_failed), (0, 1))
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cancelled(self) -> None:
         """At the end of the connector a message that is not buried yet is left to others, at once."""
+        left: list[Ending] = []
         for place, wait in ((SlowDeadLetters(), True), (FakeDeadLetters(), False)):
             if isinstance(place, FakeDeadLetters):
                 place.failures = [ReplyNotSent("full")]
             delivery = self.durable()
-            buried = self.settlement(place).settle(self.ending(delivery, BAD))
+            settlement = self.settlement(place)
+            self.patch(self.journal, "left", left.append)
+            buried = settlement.settle(self.ending(delivery, BAD))
             assert buried is not None
             self.assertNoResult(buried)
             buried.cancel()
             self.successResultOf(buried)
             self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 0.0)], []), wait)
+            self.assertIs(left.pop().delivery, delivery)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_defect(self) -> None:

@@ -55,6 +55,8 @@ class CredentialsTests(SynchronousTestCase):
             ("user", b"s3cret:x", "holds a colon"),
             ("password", b"s3cret\nmore", "more than one line"),
             ("password", b"s3cret\x00", "control characters"),
+            ("password", b"s3cret\x1f.", "control characters"),
+            ("user", b"s3cret\x7f", "control characters"),
             ("password", b"s3cret\xff", "is not UTF-8"),
         ):
             self.setUp()

@@ -185,6 +185,7 @@ class ReportTests(JournalCase):
                 journal.received(FakeDelivery(durable=True, attempt=attempt))
             for outcome in (Outcome(200), Outcome(200), Outcome(500)):
                 journal.ended(Ending(FakeDelivery(), CALL, outcome, 1, 0.1))
+            self.clock.pump([10] * 6)
             journal.report.work = lambda: (0, 0)
             self.clock.pump([10] * 12)
         reports = [formatEvent(event) for event in self.events if event["event"] == "report"]
@@ -192,12 +193,23 @@ class ReportTests(JournalCase):
             reports,
             [
                 "in the last minute: 3 messages received; 2 calls succeeded, 1 failed (1 with 500), 0 attempts are"
-                " tried again; now 0 in flight, 0 waiting for a slot, 0 for another attempt"
+                " tried again; now 2 in flight, 5 waiting for a slot, 0 for another attempt"
             ],
         )
         self.assertEqual(journal.counts.redelivered, 1)
         journal.finish()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nothing_new(self) -> None:
+        """As long as there is work the line goes on, also in a minute in which nothing came or ended."""
+        with capturedLogs() as self.events:
+            journal = Journal(self.clock)
+            journal.report.work = lambda: (1, 0)
+            journal.received(FakeDelivery())
+            self.clock.pump([10] * 18)
+            journal.report.work = lambda: (0, 0)
+            self.clock.pump([10] * 18)
+        self.assertEqual([event["received"] for event in self.events if event["event"] == "report"], [1, 0, 0])
 
 
 class ConnectorTests(JournalCase):

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, cautions, check_dead_letters, open_consumer
 from natsconnector.messages.facts import ConsumerFacts, NotUsable
 from natsconnector.nats.jetstream import InvalidAnswer, JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
@@ -85,16 +85,23 @@ class FittingTests(OpenCase):
         self.assertEqual([what for what, _ in self.api.asked], ["STREAM.INFO.S", "CONSUMER.INFO.S.C"])
 
     def test_no_limits(self) -> None:
-        """-1 and nothing mean that there is none."""
-        for fields in ({"max_deliver": -1, "max_ack_pending": -1}, {}):
+        """-1, 0 and nothing mean that there is none."""
+        for fields in ({"max_deliver": -1, "max_ack_pending": -1}, {"max_deliver": 0, "max_ack_pending": 0}, {}):
             found = self.opened({**FITTING, **fields})
             self.assertEqual((found.max_deliver, found.max_ack_pending), (None, None))
             self.assertEqual(self.cautions({**FITTING, **fields}), [])
 
     def test_backoff(self) -> None:
         """With a list of waits the shortest counts: in-progress acks have to come within it."""
-        found = self.opened({**FITTING, "backoff": [20_000_000_000, 2_000_000_000]})
-        self.assertEqual(found.ack_wait_s, 2.0)
+        found = self.opened({**FITTING, "backoff": [20_000_000_000, 0, 2_500_000_000]})
+        self.assertEqual(found.ack_wait_s, 2.5)
+
+    def test_what_is_left_out(self) -> None:
+        """The server's defaults: it waits half a minute, and counts from zero."""
+        for ack_wait in (None, 0):
+            found = self.opened({**FITTING, "ack_wait": ack_wait})
+            self.assertEqual((found.ack_wait_s, found.inactive_threshold_s, found.is_paused), (30.0, 0.0, False))
+            self.assertEqual((found.floor, found.pending, found.outstanding, found.redelivered), (0, 0, 0, 0))
 
     def test_without_filter(self) -> None:
         """It takes all of the stream: fine if that is what is wanted."""
@@ -149,6 +156,7 @@ class FittingTests(OpenCase):
         """What works but may surprise is told."""
         table: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             ({"max_ack_pending": 5}, {}, "allows 5 unacknowledged messages"),
+            ({"max_ack_pending": 999}, {}, "allows 999 unacknowledged messages"),
             ({"max_deliver": 3}, {}, "after 3 deliveries"),
             ({"inactive_threshold": 3_000_000_000}, {}, "no connector is there for 3 s"),
             ({}, {"retention": "limits"}, "limits retention"),
@@ -161,7 +169,8 @@ class FittingTests(OpenCase):
             (caution,) = self.cautions({**FITTING, **consumer}, stream=config)
             self.assertIn(says, caution)
         full = {"subjects": ["function.*"], "retention": "workqueue", "max_msgs": 100, "discard": "new"}
-        self.assertEqual(self.cautions({**FITTING, "max_ack_pending": 1000}, stream=full), [])
+        for most in (1000, 5000):
+            self.assertEqual(self.cautions({**FITTING, "max_ack_pending": most}, stream=full), [])
 
     def test_subject_that_is_not_there(self) -> None:
         """One of several subjects that the stream does not listen on is told: nothing can come from there."""
@@ -286,6 +295,9 @@ class MakingTests(OpenCase):
         self.assertIsNone(self.successResultOf(self.open(NO_CONSUMER, make=False)).consumer)
         self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
         self.assertIn("nothing that", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
+        limits = {"subjects": ["function.*"], "retention": "limits"}
+        (caution,) = self.cautions(NO_CONSUMER, make=False, stream=limits)
+        self.assertIn("limits retention", caution)
 
     def test_not_unique(self) -> None:
         """Another consumer of a work queue has the same subjects: said in our words."""
@@ -298,8 +310,9 @@ class MakingTests(OpenCase):
     def test_other_errors(self) -> None:
         """What the server says otherwise is passed on."""
         for what in ("CONSUMER_INFO_S_C", "CONSUMER_DURABLE_CREATE_S_C", "STREAM_INFO_S"):
-            answers: Any = {what: error(10008, 503, "system temporarily unavailable")}
-            self.failureResultOf(self.open(NO_CONSUMER, **answers), JetStreamError)
+            for err_code in (10008, 10199):
+                answers: Any = {what: error(err_code, 503, "system temporarily unavailable")}
+                self.failureResultOf(self.open(NO_CONSUMER, **answers), JetStreamError)
 
     def test_not_understood(self) -> None:
         """An answer without a configuration."""
@@ -328,5 +341,22 @@ class DeadLetterTests(OpenCase):
         for config, state, says in table:
             answer = {"config": {"subjects": ["dead"], **config}, "state": state}
             self.assertIn(says, self.refused(FITTING, dead_letter="dead", STREAM_INFO_DEAD=answer))
+
+    def test_streams(self) -> None:
+        """Whoever asks gets all that keep them."""
+        self.opened(FITTING)
+        self.api.answers["STREAM.NAMES"] = {"streams": ["S", "DEAD"]}
+        found = Deferred.fromCoroutine(check_dead_letters(self.api.server.js, "dead"))
+        self.api.serve()
+        self.assertEqual([stream.name for stream in self.successResultOf(found)], ["S", "DEAD"])
+
+    def test_stream_that_may_not_be_looked_at(self) -> None:
+        """That it is there is known; what it is like is not asked for with more rights than there are."""
+        found = self.open(FITTING, dead_letter="dead", STREAM_NAMES={"streams": ["SECRET"]})
+        self.assertNoResult(found)
+        refusal = b"-ERR 'Permissions Violation for Publish to \"$JS.API.STREAM.INFO.SECRET\"'\r\n"
+        self.api.server.peer.say(refusal)
+        self.api.serve()
+        self.assertIsNotNone(self.successResultOf(found).consumer)
         interest = {"config": {"subjects": ["dead"], "retention": "interest"}, "state": {"consumer_count": 1}}
         self.opened(FITTING, dead_letter="dead", STREAM_INFO_DEAD=interest)

@@ -37,6 +37,8 @@ class DeadLettersTests(SynchronousTestCase):
         (heard,) = self.server.heard()
         self.assertEqual((heard.subject, heard.reply, heard.payload), ("dead", None, b"x"))
         self.failureResultOf(self.core.publish(b"x" * (1 << 21), []), ReplyTooLarge)
+        self.assertEqual(self.core.description, "its dead letter was published on dead")
+        self.assertEqual(self.stored.description, "its dead letter is stored, on dead")
 
     def test_stored(self) -> None:
         """It is safe when the stream says so, a duplicate included."""
@@ -49,7 +51,7 @@ class DeadLettersTests(SynchronousTestCase):
 
     def test_not_stored(self) -> None:
         """What the stream says otherwise, and silence."""
-        for answer in (error(10077, 503, "maximum messages exceeded"), b"thanks"):
+        for answer in (error(10077, 503, "maximum messages exceeded"), error(10008, 503), b"thanks"):
             self.assertNotIsInstance(self.failureResultOf(self.answered(answer), ReplyNotSent).value, ReplyTooLarge)
         silent = self.stored.publish(b"x", [])
         self.server.clock.advance(5)

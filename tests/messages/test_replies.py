@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.messages.replies import Replies, reply_headers
 from natsconnector.model.reply import Reply
+from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
 from tests.nats.fakes import World
 
 
@@ -75,3 +76,11 @@ class ReplySubjectTests(SynchronousTestCase):
             heard = self.peer.heard()
             self.assertEqual(b"Natsconnector-Hops" in heard, header is not None)
             self.assertIn(header or b"X-Call-Id: id", heard)
+
+    def test_not_sent(self) -> None:
+        """Why a reply could not be published, and whether a smaller one could be."""
+        self.assertRaises(ReplyTooLarge, self.replies.publish, "a", Reply(200, b"x" * (1 << 21)), 0)
+        self.world.client.close()
+        fault = self.assertRaises(ReplyNotSent, self.replies.publish, "a", Reply(200, b"x"), 0)
+        self.assertNotIsInstance(fault, ReplyTooLarge)
+        self.assertIn("closed", str(fault))

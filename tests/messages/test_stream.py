@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -87,6 +87,18 @@ class TakingTests(SourceCase):
         self.take()
         self.assertEqual((self.source.not_ready, told), (None, [None]))
         self.assertEqual(self.pulled, [2])
+        self.server.status("409 Consumer Deleted", to=self.inbox)
+        self.assertEqual(told[1:], ["consumer C of stream S is not bound yet"])
+
+    def test_without_a_server(self) -> None:
+        """It waits for the first connection, and says nothing of it: the client does."""
+        self.server.peer.drop()
+        self.source.start(self.deliveries.append)  # type: ignore[arg-type]
+        self.clock.pump([1] * 9)
+        self.assertEqual(self.source.not_ready, "consumer C of stream S is not bound yet")
+        self.server.reconnect()
+        self.said()
+        self.assertEqual((self.pulled, self.source.not_ready), ([2], None))
 
     def test_delivery(self) -> None:
         """What is known of a message."""
@@ -97,7 +109,8 @@ class TakingTests(SourceCase):
             (delivery.subject, delivery.payload, list(delivery.headers)), ("function.call", b"hello", [("A", "b")])
         )
         self.assertEqual((delivery.attempt, delivery.most_attempts, delivery.identity), (3, None, "S-7"))
-        self.assertEqual((delivery.durable, delivery.header_error), (True, None))
+        self.assertEqual((delivery.durable, delivery.comes_again), (True, True))
+        self.assertEqual((delivery.header_error, delivery.skipped_headers), (None, ()))
         self.assertEqual(delivery.published_at_s, TIME_NS / 1e9)
 
     def test_room(self) -> None:
@@ -129,7 +142,12 @@ class TakingTests(SourceCase):
     def test_held_back(self) -> None:
         """What waits for its function makes room for others, but not without bound: in messages, and in bytes."""
         self.take()
-        for sequence in range(1, 31):
+        self.deliver(1)
+        self.deliver(2)
+        self.deliveries[0].hold_back(True)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+        for sequence in range(3, 31):
             if self.source._in_hand.free > 0:
                 self.deliver(sequence)
                 self.deliveries[-1].hold_back(True)
@@ -145,7 +163,7 @@ class TakingTests(SourceCase):
         for delivery in self.deliveries[-2:]:
             delivery.hold_back(True)
         self.said()
-        self.assertLessEqual(self.source._in_hand.free, 0)
+        self.assertEqual(self.source._in_hand.free, 0)
         self.deliveries[-1].hold_back(False)
         self.assertEqual(self.source._in_hand.free, 1)
 
@@ -160,6 +178,8 @@ class TakingTests(SourceCase):
     def test_not_ready(self) -> None:
         """What is missing is told once, tried again for ever, and all goes on when it is there."""
         self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
+        told: list[str | None] = []
+        self.source.watch(lambda: told.append(self.source.not_ready))
         self.source.start(self.deliveries.append)  # type: ignore[arg-type]
         for _ in range(1200):  # ten hours
             self.said()
@@ -168,9 +188,45 @@ class TakingTests(SourceCase):
         self.assertIn("there is no stream S", self.source.not_ready or "")
         self.assertEqual(len(self.lines), 1)
         self.assertIn("there is no stream S", self.lines[0])
+        self.assertEqual(told, [self.source.not_ready])
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER}
         self.said()
         self.assertIsNone(self.source.not_ready)
+
+    def test_another_reason(self) -> None:
+        """Each time that something else is missing it is told."""
+        for answer in (error(10059), error(10008, 503), error(10059), error(10008, 503)):
+            self.api.answers["CONSUMER.INFO.S.C"] = answer
+            self.clock.advance(30)
+            self.server.peer.say(b"PONG\r\n" * 3)
+            if self.source._deliver is None:
+                self.take()
+            self.said()
+        self.assertEqual(len(self.lines), 4)
+
+    def test_looks_again_less_and_less_often(self) -> None:
+        """After two seconds at first, after half a minute in the end."""
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10059)
+        self.take()
+        for wait_s in (2, 4, 8, 16, 30, 30):
+            self.api.asked.clear()
+            self.clock.advance(wait_s - 0.25)
+            self.said()
+            self.assertEqual(self.api.asked, [])
+            self.clock.advance(0.25)
+            self.server.peer.say(b"PONG\r\n" * 3)
+            self.said()
+            self.assertEqual([what for what, _ in self.api.asked], ["STREAM.INFO.S", "CONSUMER.INFO.S.C"])
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER}
+        self.clock.advance(30)
+        self.server.peer.say(b"PONG\r\n" * 3)
+        self.said()
+        self.assertEqual(self.pulled, [2])
+        self.server.status("409 Consumer Deleted", to=self.inbox)
+        self.assertEqual(self.source.not_ready, "consumer C of stream S is not bound yet")
+        self.clock.advance(1)
+        self.said()
+        self.assertEqual(self.pulled, [2], "begins anew")
 
     def test_lost_consumer(self) -> None:
         """A consumer that is gone is looked for, or made, after a moment; what was taken before keeps its place."""
@@ -236,7 +292,9 @@ class ProgressTests(SourceCase):
         """Three times within the ack wait the server is told of what is being worked on, and of nothing else."""
         self.take()
         first, second = self.deliver(1), self.deliver(2)
-        self.clock.advance(1)
+        self.clock.advance(0.875)
+        self.assertEqual(self.verbs(), [])
+        self.clock.advance(0.125)
         self.assertEqual(self.verbs(), [(first, b"+WPI"), (second, b"+WPI")])
         self.deliveries[0].ack()
         self.said()
@@ -253,12 +311,23 @@ class ProgressTests(SourceCase):
         self.server.reconnect()
         self.assertNotIn(b"+WPI", [each.payload for each in self.server.heard()])
 
+    def test_tiny_ack_wait(self) -> None:
+        """However short the ack wait is, the server is told ten times in a second at the most."""
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": {**CONSUMER, "ack_wait": 1}}
+        self.take()
+        ack = self.deliver(1)
+        for _ in range(32):
+            self.clock.advance(1 / 32)
+        verbs = self.verbs()
+        self.assertEqual(verbs[0], (ack, b"+WPI"))
+        self.assertIn(len(verbs), range(5, 11))
+
     def test_came_again(self) -> None:
         """What comes again while it is worked on is not worked on twice; the newer delivery is acknowledged."""
         self.take()
         self.deliver(1)
         again = self.deliver(1, delivered=2)
-        self.assertEqual(len(self.deliveries), 1)
+        self.assertEqual([each.attempt for each in self.deliveries], [2])
         self.assertEqual(self.verbs(), [(again, b"+WPI")])
         self.deliveries[0].ack()
         self.assertEqual(self.verbs(), [(again, b"+ACK")])
@@ -295,7 +364,7 @@ class ProgressTests(SourceCase):
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 7}}
         self.clock.advance(5)
         self.said()
-        self.assertEqual(len(self.source._in_hand._done), 1)
+        self.assertEqual([sequence for sequence, _ in self.source._in_hand._done], [8])
 
     def test_same_number_of_a_new_stream(self) -> None:
         """In a stream that was removed and made again a number names another message, not the old one."""
@@ -320,7 +389,11 @@ class RefusedAcksTests(SourceCase):
         ack = self.deliver(1)
         self.deliver(2)
         self.said()
+        seen: list[str | None] = []
+        self.source.watch(lambda: seen.append(self.source.not_ready))
         self.refuse(ack)
+        self.refuse(ack)
+        self.assertEqual(seen, [self.source.not_ready])
         self.assertIn("refuses acknowledgements", self.source.not_ready or "")
         self.assertIn("refuses acknowledgements", self.lines[-1])
         told = len(self.lines)
@@ -355,10 +428,69 @@ class RefusedAcksTests(SourceCase):
         self.clock.advance(1)
         self.deliver(2)
         self.deliveries[1].ack()
-        self.server.peer.say(b"PONG\r\n" * 3)
-        self.said()
+        with capturedLogs() as events:
+            self.server.peer.say(b"PONG\r\n" * 3)
+            self.said()
+        self.assertEqual([event["event"] for event in events if "event" in event], ["acks_taken"])
         self.assertIsNone(self.source.not_ready)
         self.assertEqual(self.source._in_hand.free, 2)
+
+    def test_allowed_again_at_once(self) -> None:
+        """Nobody waits for the end of a pause when an acknowledgement has got through; the next refusal has its own."""
+        self.take()
+        seen: list[str | None] = []
+        self.source.watch(lambda: seen.append(self.source.not_ready))
+        self.refuse(self.deliver(1))
+        self.deliver(2)
+        for delivery in self.deliveries:
+            delivery.ack()
+        self.said()
+        self.server.peer.say(b"PONG\r\n" * 3)
+        self.said()
+        self.assertEqual((self.pulled, seen[1:]), ([2], [None]))
+        self.clock.advance(0.5)
+        ack = self.deliver(3)
+        self.refuse(ack)
+        self.deliver(4)
+        for delivery in self.deliveries[2:]:
+            delivery.nak(0.0)
+        self.said()
+        self.refuse(ack)
+        self.server.peer.say(b"PONG\r\n" * 3)
+        self.clock.advance(0.9)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.clock.advance(0.2)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+
+    def test_refused_after_the_last(self) -> None:
+        """With nothing in hand one message is taken after the pause: its acknowledgement shows how it stands."""
+        self.take()
+        ack = self.deliver(1)
+        self.deliveries[0].ack()
+        self.said()
+        self.refuse(ack)
+        self.server.status("408 Request Timeout", to=self.inbox)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.clock.advance(1)
+        self.said()
+        self.assertEqual(self.pulled, [1])
+
+    def test_connection_lost_while_asking(self) -> None:
+        """A connection that ends before the server has answered shows nothing: the next message is to show it."""
+        self.take()
+        self.refuse(self.deliver(1))
+        self.deliver(2)
+        for delivery in self.deliveries:
+            delivery.ack()
+        self.said()
+        self.clock.advance(1)
+        self.server.reconnect()
+        self.said()
+        self.assertIsNotNone(self.source.not_ready)
+        self.assertEqual(self.source._in_hand.free, 1)
 
     def test_other_publishes(self) -> None:
         """A reply that is refused concerns its requester only."""
@@ -425,15 +557,31 @@ class LostConsumerTests(SourceCase):
         """A defect of ours is logged, and the flow begins again."""
 
         def broken(*_: object) -> None:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("a defect")
 
         patched = self.patch(self.source, "_say_opened", broken)
         self.take()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.source.not_ready, "a defect")
         patched.restore()
-        self.clock.advance(2)
+        self.clock.advance(1.5)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.clock.advance(0.5)
         self.said()
         self.assertEqual(self.pulled, [2])
+
+    def test_look_that_fails(self) -> None:
+        """Whether the consumer is lost shows at the pull: a look that fails is no fault, and the next one counts."""
+        self.stream("then")
+        self.take()
+        for answer in (error(10014), {"config": None}, {"config": CONSUMER, "ack_floor": {"stream_seq": 41}}):
+            self.api.answers["CONSUMER.INFO.S.C"] = answer
+            self.clock.advance(5)
+            self.said()
+        self.assertIsNone(self.source.not_ready)
+        self.lose()
+        self.assertEqual(self.made()["opt_start_seq"], 42)
 
 
 class AnswerTests(SourceCase):
@@ -480,6 +628,19 @@ class AnswerTests(SourceCase):
             if subject:
                 self.assertIn("asks for its reply on {asked}", self.lines[-1])
 
+    def test_said_now_and_then(self) -> None:
+        """Publishers write such headers again and again: a line is said every ten minutes at the most."""
+        self.take()
+        for sequence, minutes in enumerate((0, 0, 9, 1, 1)):
+            for _ in range(2 * minutes):
+                self.clock.advance(30)
+                self.server.peer.say(b"PONG\r\n" * 3)
+                self.said()
+            self.deliver(sequence, block=b"NATS/1.0\r\nX-Reply-Subject: admin\r\n\r\n")
+            self.deliveries[-1].ack()
+            self.said()
+        self.assertEqual(sum("asks for its reply" in line for line in self.lines), 2)
+
     def test_cannot_be_sent(self) -> None:
         """A reply that is too large."""
         delivery = self.delivery("results")
@@ -490,13 +651,11 @@ class StopTests(SourceCase):
     """The end."""
 
     def assertQuiet(self) -> None:
-        """No timer of ours is left."""
-        timers: Any = self.clock.getDelayedCalls()
-        names = [
-            getattr(timer.func, "__qualname__", "") + repr(getattr(timer.func, "__self__", "")) for timer in timers
-        ]
-        ours = [name for name in names if "LoopingCall" in name or "PullConsumer" in name or "deferLater" in name]
-        self.assertEqual(ours, [])
+        """Besides those of the client no timer is left."""
+        self.server.client.close()
+        self.server.peer.drop()
+        self.clock.advance(0)
+        self.assertEqual([repr(timer) for timer in self.clock.getDelayedCalls()], [])
 
     def stop(self) -> Deferred[None]:
         stopped = self.source.stop()
@@ -550,4 +709,17 @@ class StopTests(SourceCase):
         stopped = self.stop()
         self.clock.advance(10)
         self.successResultOf(stopped)
+        self.assertIn("did not confirm a flush", self.lines[-1])
+        self.assertQuiet()
+
+    def test_stop_while_acknowledgements_are_refused(self) -> None:
+        """No pause is waited for any more, and no refusal is noted."""
+        self.take()
+        ack = self.deliver(1)
+        self.server.peer.say(b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % ack.encode())
+        stopped = self.stop()
+        self.server.peer.say(b"PONG\r\n")
+        self.successResultOf(stopped)
+        self.deliveries[0].ack()
+        self.said()
         self.assertQuiet()

@@ -124,6 +124,9 @@ class FileTests(SynchronousTestCase):
     def test_token(self) -> None:
         """White space around a token does not belong to it."""
         self.assertEqual(token_file(self.file(" \nt0ken\r\n"))(), Credentials(token="t0ken"))
+        refused = self.assertRaises(BadCredentials, token_file(self.file("t0ken\nt1ken\n")))
+        self.assertNotIn("ken\n", str(refused))
+        self.assertIn("has several lines", str(refused))
 
     def test_nkey(self) -> None:
         """A seed alone, with a comment, with its public key below, or in a block."""

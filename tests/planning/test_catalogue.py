@@ -71,15 +71,21 @@ class CatalogueTests(SynchronousTestCase):
 
     def test_failing_refresh(self) -> None:
         """It changes nothing, is said once, and once when it is over; and it is tried again for ever."""
-        self.answers = [succeed([FIGLET]), *(fail(ValueError("refused")) for _ in range(3)), succeed([FIGLET])]
+        good = [succeed([FIGLET]) for _ in range(3)]
+        self.answers = [good[0], *(fail(ValueError("refused")) for _ in range(3)), *good[1:]]
         with capturedLogs() as events:
             self.catalogue.start()
-            for _ in range(4):
+            for _ in range(5):
                 self.clock.advance(5)
                 self.assertEqual(self.names("banner"), ["figlet"])
-        lines = [formatEvent(event) for event in events]
-        self.assertEqual(lines.count("cannot list the functions, the last list is kept: refused"), 1)
-        self.assertEqual(lines.count("the functions can be listed again"), 1)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                "functions: 1, topics: banner, orders.*",
+                "cannot list the functions, the last list is kept: refused",
+                "the functions can be listed again",
+            ],
+        )
 
     def test_watcher_fails(self) -> None:
         """A defect of who watches ends neither the refreshing nor the others' watching."""
@@ -97,8 +103,14 @@ class CatalogueTests(SynchronousTestCase):
     def test_before_the_first_list(self) -> None:
         """Until there is a list it says that it knows nothing, also when the first attempts fail."""
         self.answers = [fail(ValueError("refused")), succeed([FIGLET])]
-        self.catalogue.start()
+        with capturedLogs() as events:
+            self.catalogue.start()
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["cannot list the functions, messages for topics wait for a first list: refused"],
+        )
         self.assertEqual((self.catalogue.is_known, self.changes), (False, 0))
+        self.assertEqual((self.names("banner"), self.catalogue.topics), ([], ()))
         self.clock.advance(5)
         self.assertEqual((self.catalogue.is_known, self.changes), (True, 1))
 
@@ -108,6 +120,7 @@ class CatalogueTests(SynchronousTestCase):
         self.answers = [succeed([wrong]), succeed([wrong, FIGLET])]
         with capturedLogs() as events:
             self.catalogue.start()
+            self.assertEqual(sum("'soon'" in str(formatEvent(event)) for event in events), 1)
             self.clock.advance(5)
         self.assertEqual(sum("'soon'" in str(formatEvent(event)) for event in events), 1)
 
@@ -119,7 +132,20 @@ class CatalogueTests(SynchronousTestCase):
             self.catalogue.topics_besides(["mine", "banner"], ["function.call"]),
             ["mine", "banner", "orders.*", "orders.new"],
         )
-        self.assertEqual(self.catalogue.topics_besides([], ["orders.new"]), ["banner"])
+        with capturedLogs() as events:
+            for _ in range(2):
+                self.assertEqual(self.catalogue.topics_besides([], ["orders.new"]), ["banner"])
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [f"topic {topic} is not taken: it overlaps with orders.new" for topic in ("orders.*", "orders.new")],
+            "said once",
+        )
+
+    def test_topics_of_the_server(self) -> None:
+        """A topic with a wildcard under which the server's own messages come is not listened on."""
+        self.answers = [succeed([DeployedFunction("f", "", {"topic": ">, *.x, ok"})])]
+        self.catalogue.start()
+        self.assertEqual(self.catalogue.topics_besides([], []), ["ok"])
 
     def test_stop(self) -> None:
         """Stopped while it asks or waits, it leaves nothing behind."""
@@ -129,3 +155,11 @@ class CatalogueTests(SynchronousTestCase):
             self.catalogue.start()
             self.catalogue.stop()
             self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_closes(self) -> None:
+        """The end, also of one that never began, is when what asks the gateway is closed."""
+        closed: Deferred[None] = Deferred()
+        stopped = Catalogue(self.clock, lambda: succeed([]), close=lambda: closed).stop()
+        self.assertNoResult(stopped)
+        closed.callback(None)
+        self.successResultOf(stopped)

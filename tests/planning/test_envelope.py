@@ -173,6 +173,7 @@ class EnvelopeCallTests(SynchronousTestCase):
         self.assertEqual(call.headers, (*CONNECTOR, ("X-Tenant", "blue"), ("traceparent", "00-1")))
         for name in ("Host", "content-length", "Connection", "Transfer-Encoding", "X-Callback-Url", "X-Call-Id", "TE"):
             self.assertMalformed(envelope(headers={name: "x"}), f"may not set {name}")
+        self.assertMalformed(envelope(headers={"X-Callback-Url": "x"}), "use params.callback_url")
         for name in ("X-Topic", "x-connector", "User-Agent", "X-Reply-Subject", "Proxy", "X_Topic", "Nats-Msg-Id"):
             self.assertMalformed(envelope(headers={name: "x"}), f"may not set {name}")
         for name in ("", "a b", "a:b", "ü", "a\n"):
@@ -180,6 +181,13 @@ class EnvelopeCallTests(SynchronousTestCase):
         for value in ("a\r\nEvil: 1", "a\nb", "\x00", "\x7f", "\ud800"):
             self.assertMalformed(envelope(headers={"A": value}), "the value of A")
         self.assertMalformed(envelope(headers={f"A{n}": "" for n in range(513)}), "has 513 headers, more than 512")
+
+    def test_headers_of_the_message(self) -> None:
+        """They go along, but for those that params.headers sets, however their names are written."""
+        payload = envelope(headers={"x-tenant": "blue"})
+        headers = [("X-Tenant", "red"), ("A", "x-tenant"), ("Nats-Msg-Id", "1")]
+        call = envelopes.envelope_call(*envelopes.read_envelope(payload), headers)
+        self.assertEqual(call.headers, (*CONNECTOR, ("A", "x-tenant"), ("x-tenant", "blue")))
 
     @SETTINGS
     @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
@@ -209,7 +217,7 @@ class EnvelopeCallTests(SynchronousTestCase):
             self.assertEqual(json.loads(call.body), body)
 
     @SETTINGS
-    @given(st.text(max_size=40))
+    @given(st.text(max_size=40) | st.text("aZ0_-./%\\:~ \n", max_size=6))
     def test_any_function_name(self, name: str) -> None:
         """Whatever passes for a name is one path segment and nothing else."""
         try:

@@ -44,13 +44,14 @@ class PermissionsTests(SynchronousTestCase):
 
     def test_callback_hosts(self) -> None:
         """A host means every port of it, HOST:PORT that one; tricks with user info and dots change nothing."""
-        permissions = Permissions(callback_hosts=["*.example.com", "local:9000", "[::1]", "plain:80"])
+        permissions = Permissions(callback_hosts=["*.example.com", "local:9000", "[::1]", "plain:80", "tls:443"])
         for url, allowed in [
             ("http://a.example.com/x", True), ("https://a.example.com:8443/", True), ("http://A.EXAMPLE.com/", True),
             ("http://a.example.com./", True), ("http://example.com/", False), ("http://a.example.com.evil/", False),
             ("http://evil/a.example.com", False), ("http://a.example.com@evil/", False),
             ("http://evil#a.example.com", False), ("http://local:9000/", True), ("http://local/", False),
             ("http://[::1]:7/", True), ("http://[::2]/", False), ("http://plain/", True), ("https://plain/", False),
+            ("https://tls/", True), ("http://tls/", False), ("https://tls:80/", False),
         ]:  # fmt: skip
             self.assertEqual(self.allowed(permissions, callback_url=url), allowed, url)
 

@@ -95,6 +95,36 @@ class PlannerTests(SynchronousTestCase):
         self.assertRaises(Forbidden, self.calls, bad, permissions=allowed)
         self.assertRaises(Forbidden, self.calls, FakeDelivery(b"x", "banner"), permissions=allowed)
 
+    def test_permissions_hold_for_envelopes(self) -> None:
+        """Neither a function nor a callback that is not allowed is called for."""
+        allowed = Permissions(["json"], ["good"])
+        envelope = b'{"function": "%b", "params": {"callback_url": "http://%b/", "body": "x"}}'
+        (call,) = self.calls(FakeDelivery(envelope % (b"json", b"good"), "function.call"), permissions=allowed)
+        self.assertEqual(call.function, "json")
+        for function, host in ((b"figlet", b"good"), (b"json", b"bad")):
+            bad = FakeDelivery(envelope % (function, host), "function.call")
+            self.assertRaises(Forbidden, self.calls, bad, permissions=allowed)
+
+    def test_malformed_header_block(self) -> None:
+        """A message whose headers cannot be read is no call, whatever it asks for."""
+        for subject, payload in (("function.call", b'{"function": "figlet"}'), ("banner", b"x")):
+            delivery = FakeDelivery(payload, subject, header_error="a bad first line")
+            error = self.assertRaises(Malformed, self.calls, delivery)
+            self.assertEqual(error.reason, "the message's header block is malformed: a bad first line")
+
+    def test_named_without_namespace(self) -> None:
+        """The call is as the envelope names it; the function's terms, and its count, are those of the full name."""
+        (planned,) = self.plan(FakeDelivery(b'{"function": "cat"}', "function.call"))
+        self.assertEqual((planned.call.function, planned.function, planned.call.timeout_s), ("cat", "cat.team", 9))
+
+    def test_without_a_list(self) -> None:
+        """Where nothing is known of functions the settings hold."""
+        terms = Terms(max_inflight=7)
+        planner = Planner(Permissions(), ["function.call", "other.*"], terms=terms)
+        planned = planner.plan(FakeDelivery(b'{"function": "cat"}', "other.x"))
+        assert planned is not None
+        self.assertEqual([(each.terms, each.function) for each in planned], [(terms, "cat")])
+
     def test_one_of_several_is_not_allowed(self) -> None:
         """The others are called all the same."""
         (call,) = self.calls(FakeDelivery(b"x", "banner"), permissions=Permissions(["fig*"]))
@@ -114,8 +144,9 @@ class PlannerTests(SynchronousTestCase):
 
     def test_put_back_for_one_function(self) -> None:
         """A dead letter that was put back goes only to the function it was for."""
-        (call,) = self.calls(FakeDelivery(b"x", "banner", [("Natsconnector-Function", "cat.team")]))
-        self.assertEqual(call.function, "cat.team")
+        for function in ("cat.team", "figlet"):
+            (call,) = self.calls(FakeDelivery(b"x", "banner", [("Natsconnector-Function", function)]))
+            self.assertEqual(call.function, function)
 
     def test_before_the_functions_are_known(self) -> None:
         """Envelopes need no list of functions, topics do."""
@@ -134,3 +165,5 @@ class PlannerTests(SynchronousTestCase):
         """Derived from the message's identity and the function, so that they last over attempts and replicas."""
         figlet, cat = self.calls(FakeDelivery(b"x", "banner", identity="S-7"))
         self.assertEqual((figlet.call_id, cat.call_id), ("S-7-figlet", "S-7-cat.team"))
+        (call,) = self.calls(FakeDelivery(b"x", "data"))
+        self.assertRegex(call.call_id, r"\A[0-9a-f]{32}\Z")

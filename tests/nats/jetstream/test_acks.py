@@ -43,8 +43,14 @@ class PositionTests(SynchronousTestCase):
             "$JS.ACK.S.C.1.1_0.1.1.1",
             "$JS.ACK.S.C.1.\u0661.1.1.1",
             "$JS.ACK.S.C.1." + "9" * 5000 + ".1.1.1",
+            "$JS.ACK.S.C.1." + "9" * 21 + ".1.1.1",
         ):
             self.assertIsNone(position(reply), reply)
+
+    def test_large_numbers(self) -> None:
+        """A server counts up to 2 ** 64 - 1."""
+        most = (1 << 64) - 1
+        self.assertEqual(position(f"$JS.ACK.S.C.1.{most}.1.1.1"), Position("S", "C", 1, most, 1, 1, 1, domain=None))
 
 
 class VerbTests(SynchronousTestCase):
@@ -55,6 +61,7 @@ class VerbTests(SynchronousTestCase):
         self.assertEqual(nak(), b"-NAK")
         self.assertEqual(nak(-1), b"-NAK")
         self.assertEqual(nak(1.5), b'-NAK {"delay": 1500000000}')
+        self.assertEqual(nak(0.001), b'-NAK {"delay": 1000000}')
 
     def test_term_reason(self) -> None:
         """A reason only for servers that know it: the others would ignore the whole and deliver again."""
@@ -75,3 +82,4 @@ class VerbTests(SynchronousTestCase):
         self.assertGreater(version("2.10.0"), version("2.9.25"))
         self.assertEqual(version("2.11.0-preview.1"), (2, 11, 0))
         self.assertEqual(version("2.9"), (2, 9, 0))
+        self.assertEqual((version("newest"), version(None)), ((0, 0, 0), (0, 0, 0)))

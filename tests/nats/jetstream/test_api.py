@@ -95,7 +95,9 @@ class RequestTests(ApiCase):
             asked = self.js.stream("S")
             (heard,) = self.server.heard()
             self.server.status("503", to=str(heard.reply), headers=headers)
-            self.failureResultOf(asked, NoJetStream)
+            fault = self.failureResultOf(asked, NoJetStream).value
+            self.assertEqual((fault.code, fault.err_code), (503, 10076))
+            self.assertIn("JetStream is not enabled on this server, or has another domain", str(fault))
 
     def test_no_answer(self) -> None:
         """Silence ends after the time-out."""
@@ -209,8 +211,9 @@ class StoredMessageTests(ApiCase):
         """At the end of the stream there is none; other errors are errors."""
         none = {"error": {"code": 404, "err_code": 10037, "description": "no message found"}}
         self.assertIsNone(self.successResultOf(self.answered(self.js.message("S", 9), none)))
-        gone = {"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}
-        self.failureResultOf(self.answered(self.js.message("S", 9), gone), JetStreamError)
+        for err_code, description in ((10059, "stream not found"), (10008, "system temporarily unavailable")):
+            gone = {"error": {"code": 404, "err_code": err_code, "description": description}}
+            self.failureResultOf(self.answered(self.js.message("S", 9), gone), JetStreamError)
 
     def test_no_message_in_it(self) -> None:
         """An answer without what was asked for."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.nats import Msg
+from natsconnector.nats import Msg, NatsError
 from natsconnector.nats.jetstream import Position, PullConsumer
 from tests.nats.jetstream.support import Heard, JetStreamPeer
 
@@ -71,6 +73,35 @@ class PullTests(PullCase):
         pull = self.start()
         self.assertEqual(pull.subject, "$JS.API.CONSUMER.MSG.NEXT.S.C")
         self.assertEqual(pull.fields, {"batch": 3, "expires": 30_000_000_000, "idle_heartbeat": 5_000_000_000})
+
+    def test_at_once(self) -> None:
+        """The first pull goes out behind its subscription, and does not wait for that to be confirmed."""
+        self.server.peer.transport.confirms = False
+        self.start()
+        self.server.peer.drop()
+
+    def test_no_room_at_all(self) -> None:
+        """With less than no room, as when what was held back goes on, nothing is asked for."""
+        self.room = -2
+        self.consumer.start()
+        self.assertEqual(self.pulls(), [])
+        self.room = 1
+        self.consumer.pull()
+        self.assertEqual(self.pull().fields["batch"], 1)
+
+    def test_cannot_be_published(self) -> None:
+        """A pull that the client does not take is tried again after a pause, and told."""
+
+        def full(*_: object, **__: object) -> None:
+            raise NatsError("too much waits")
+
+        patched = self.patch(self.server.client, "publish", full)
+        self.consumer.start()
+        self.assertEqual(self.warnings, ["cannot ask for messages: too much waits"])
+        patched.restore()
+        self.assertEqual(self.pulls(), [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.pull().fields["batch"], 3)
 
     def test_one_pull_at_a_time(self) -> None:
         """While one waits there is no other; with its last message the next one asks for the room there is then."""
@@ -163,6 +194,51 @@ class StatusTests(PullCase):
             pull = self.pull()
         self.assertEqual(self.warnings, ["409 Exceeded MaxWaiting"])
 
+    def test_well_again(self) -> None:
+        """After a message, a heartbeat, a pull that ended well or a new connection a fault is told, and short, anew."""
+        pull = self.start()
+        for number, good in enumerate(("message", "100 Idle Heartbeat", "408 Request Timeout", "connection", "")):
+            for delay_s in (0.1, 0.2):
+                self.say(pull, "409 Exceeded MaxWaiting")
+                self.clock.advance(delay_s * 0.49)
+                self.assertEqual(self.pulls(), [], good)
+                self.clock.advance(delay_s * 0.52)
+                pull = self.pull()
+            self.assertEqual(len(self.warnings), number + 1, good)
+            if good == "message":
+                self.server.deliver(1, to=str(pull.reply))
+                self.room = 3
+            elif good == "connection":
+                self.server.reconnect()
+                self.warnings = [each for each in self.warnings if each == "409 Exceeded MaxWaiting"]
+                pull = self.pull()
+            elif good:
+                self.say(pull, good)
+                pull = self.pull() if good.startswith("408") else pull
+
+    def test_reconnected_in_a_pause(self) -> None:
+        """A pause ends with its connection: the next one is asked at once, and once."""
+        pull = self.start()
+        for delay_s in (0.1, 0.2, 0.4, 0.8):
+            self.say(pull, "409 Exceeded MaxWaiting")
+            self.clock.advance(delay_s)
+            pull = self.pull()
+        self.say(pull, "409 Exceeded MaxWaiting")
+        self.server.reconnect()
+        self.pull()
+        self.clock.advance(2)
+        self.assertEqual(self.pulls(), [])
+
+    def test_another_fault(self) -> None:
+        """One that differs from the last is told."""
+        pull = self.start()
+        faults = ["409 Server Shutdown", "409 Leadership Change", "409 Server Shutdown"]
+        for fault in faults:
+            self.say(pull, fault)
+            self.clock.advance(1)
+            pull = self.pull()
+        self.assertEqual(self.warnings, faults)
+
     def test_again_later_for_ever(self) -> None:
         """However often that happens, the wait stays bounded."""
         pull = self.start()
@@ -204,6 +280,7 @@ class StatusTests(PullCase):
             self.assertEqual(len(self.lost), 1, text)
             self.assertIn(says, self.lost[0])
             self.server.heard()
+            self.assertEqual(list(self.server.client._session.subscriptions), [], text)
             self.clock.advance(60)
             self.assertEqual((self.pulls(), len(self.lost)), ([], 1))
 
@@ -215,13 +292,21 @@ class StatusTests(PullCase):
         self.server.deliver(1, to=str(pull.reply))
         self.server.deliver(2, to=str(pull.reply))
         self.assertEqual(self.pull().fields["batch"], 1)
+        for text, batch in (("1", 1), ("999999999", 3)):
+            self.setUp()
+            self.say(self.start(), f"409 Exceeded MaxRequestBatch of {text}")
+            self.assertEqual(self.pull().fields["batch"], batch)
+        self.setUp()
+        self.say(self.start(), "409 Exceeded MaxRequestBatch of 1000000000")
+        self.assertIn("no pull of a useful size", self.lost[0])
 
     def test_short_pulls(self) -> None:
         """So is that of time, with heartbeats that fit."""
         pull = self.start()
-        while pull.fields["expires"] > 2_000_000_000:
+        for expires_s in (15, 7.5, 3.75, 1.875):
             self.say(pull, "409 Exceeded MaxRequestExpires of 2s")
             pull = self.pull()
+            self.assertEqual(pull.fields["expires"], expires_s * 1e9)
             self.assertLessEqual(2 * pull.fields["idle_heartbeat"], pull.fields["expires"])
         self.assertEqual(self.lost, [])
 
@@ -324,16 +409,21 @@ class HeartbeatTests(PullCase):
         self.server.deliver(1, to=str(pull.reply))
         self.assertEqual((len(self.delivered), self.lost), (1, []))
 
-    def test_silence_after_a_heartbeat(self) -> None:
-        """Silence counts from the last sign of life, to the moment."""
-        pull = self.start()
-        self.clock.advance(4)
-        self.say(pull, "100 Idle Heartbeat")
-        self.clock.advance(9.9)
-        self.assertEqual(self.pulls(), [])
-        self.clock.advance(0.2)
-        self.pull()
-        self.assertEqual(len(self.warnings), 1)
+    def test_silence_after_a_sign_of_life(self) -> None:
+        """Silence counts from the last heartbeat, or message, to the moment."""
+        for sign in ("100 Idle Heartbeat", "message"):
+            self.setUp()
+            pull = self.start()
+            self.clock.advance(4)
+            if sign == "message":
+                self.server.deliver(1, to=str(pull.reply))
+            else:
+                self.say(pull, sign)
+            self.clock.advance(9.9)
+            self.assertEqual(self.pulls(), [])
+            self.clock.advance(0.2)
+            self.pull()
+            self.assertEqual(len(self.warnings), 1)
 
     def test_long_silence(self) -> None:
         """Nobody there, as with a consumer that is missing on an old server: it ends, to be looked at."""
@@ -342,13 +432,16 @@ class HeartbeatTests(PullCase):
             self.assertEqual(self.lost, [])
             self.clock.advance(10)
         self.assertEqual(self.lost, ["it sends neither messages nor heartbeats"])
+        self.assertEqual(len(self.warnings), 2, "told of those after which it was asked again")
 
     def test_silence_between_good_times(self) -> None:
         """Silences far apart do not add up."""
         pull = self.start()
         for _ in range(5):
-            self.clock.advance(10)
-            pull = self.pull()
+            for _ in range(2):
+                self.clock.advance(10)
+                self.server.peer.say(b"PONG\r\n" * 3)
+                pull = self.pull()
             self.say(pull, "100 Idle Heartbeat")
         self.assertEqual(self.lost, [])
 
@@ -375,6 +468,15 @@ class StopTests(PullCase):
             self.consumer.stop()
             self.consumer.stop()
             self.assertOver()
+
+    def test_forgotten(self) -> None:
+        """The client keeps nothing of it: a consumer may be lost and found again many times."""
+        self.start()
+        self.consumer.stop()
+        left = weakref.ref(self.consumer)
+        del self.consumer
+        gc.collect()
+        self.assertIsNone(left())
 
     def test_stop_without_connection(self) -> None:
         """It does not come back with the next one."""

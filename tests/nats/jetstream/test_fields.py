@@ -57,9 +57,26 @@ class FieldsTests(SynchronousTestCase):
                 error = self.assertRaises(InvalidAnswer, reader, fields, "x")
                 self.assertIn("no x", str(error))
 
+    def test_within_bounds(self) -> None:
+        """Bounds count as within; without any a server's own hold, which counts up to 2 ** 64 - 1."""
+        self.assertEqual(integers({"x": [6, 7, 8]}, "x", 6, 8), [6, 7, 8])
+        most = (1 << 64) - 1
+        self.assertEqual([integer({"x": value}, "x") for value in (0, most)], [0, most])
+        self.assertEqual(integers({"x": [0, most]}, "x"), [0, most])
+        for value in (-1, most + 1):
+            self.assertRaises(InvalidAnswer, integer, {"x": value}, "x")
+            self.assertRaises(InvalidAnswer, integers, {"x": [value]}, "x")
+        self.assertEqual(seconds({"x": (1 << 63) - 1}, "x"), ((1 << 63) - 1) / 1e9)
+        self.assertRaises(InvalidAnswer, seconds, {"x": 1 << 63}, "x")
+        self.assertEqual(seconds({"x": 100_000_000}, "x", 0.1), 0.1)
+
     def test_bounds(self) -> None:
         """Numbers out of bounds, however large, are told shortly."""
         self.assertEqual(integer({"x": 7}, "x", 7, 7), 7)
+        error = self.assertRaises(InvalidAnswer, integer, {"x": 8}, "x", 7, 7)
+        self.assertEqual(str(error), "an answer of JetStream has x of 8, not from 7 to 7")
+        error = self.assertRaises(InvalidAnswer, integer, {"x": 10**5000}, "x", 7, 7)
+        self.assertIn("an enormous number", str(error))
         for value in (-1, 6, 8, 10**400):
             error = self.assertRaises(InvalidAnswer, integer, {"x": value}, "x", 7, 7)
             self.assertLess(len(str(error)), 200)
