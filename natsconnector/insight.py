@@ -55,6 +55,7 @@ class Insight:
             )
         return Facts(
             self._clock.seconds(),
+            self.health.is_ready,
             Work(dispatcher.inflight, dispatcher.pending, dispatcher.pending_bytes, dispatcher.oldest_s),
             Nats(
                 client.ready,

@@ -74,6 +74,8 @@ class Facts:
     """All of it."""
 
     now: float
+    is_ready: bool
+    """Whether messages come in, and more are wanted."""
     work: Work
     nats: Nats
     gateway_up: bool

@@ -62,6 +62,7 @@ class Metrics(Collector):
         """All families."""
         facts = self._look()
         yield gauge("build_info", "The versions that run; always 1.", [(self._build, 1)])
+        yield gauge("ready", "1 while messages come in, as /readyz has it.", float(facts.is_ready))
         yield gauge("reactor_delay_seconds", "How late timers were in the last minute, at worst.", self._delay_s())
         yield from _calls(self._journal.calls)
         yield from _work(facts.work, self._limits)

@@ -17,7 +17,7 @@ from natsconnector.model.ending import Ending
 from natsconnector.model.outcome import Outcome, failed
 from natsconnector.testing import FakeDelivery
 
-FACTS = Facts(100.0, Work(3, 7, 700, 2.5), Nats(True, 40.0, 2, 10, 11, 1000, 1100), True)
+FACTS = Facts(100.0, True, Work(3, 7, 700, 2.5), Nats(True, 40.0, 2, 10, 11, 1000, 1100), True)
 
 
 class MetricsTests(SynchronousTestCase):
@@ -95,6 +95,7 @@ class MetricsTests(SynchronousTestCase):
     def test_facts(self) -> None:
         """What the parts are like; what does not apply is absent."""
         expected: dict[str, float] = {
+            "ready": 1,
             "calls_inflight": 3,
             "calls_inflight_limit": 100,
             "backlog_messages": 7,
@@ -120,10 +121,11 @@ class MetricsTests(SynchronousTestCase):
 
     def test_outages(self) -> None:
         """Since when there is no NATS, and that the gateway is away."""
-        self.facts = replace(FACTS, nats=replace(FACTS.nats, is_connected=False), gateway_up=False)
+        self.facts = replace(FACTS, is_ready=False, nats=replace(FACTS.nats, is_connected=False), gateway_up=False)
         samples = self.samples()
         self.assertEqual(
-            [samples[name] for name in ("nats_connected", "nats_disconnected_seconds", "gateway_up")], [0, 60, 0]
+            [samples[name] for name in ("ready", "nats_connected", "nats_disconnected_seconds", "gateway_up")],
+            [0, 0, 60, 0],
         )
 
     def test_list_and_stream(self) -> None:
