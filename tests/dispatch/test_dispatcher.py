@@ -578,6 +578,20 @@ class DefectTests(DispatcherCase):
         self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
+    def test_telling_of_another_attempt(self) -> None:
+        """The same for one in telling that the message is tried again: it is given back all the same."""
+        gateway = FakeGateway()
+        gateway.outcomes = [failed(502, "broken off", not_executed=True)]
+        dispatcher, delivery = self.dispatcher(gateway=gateway), message(durable=True)
+
+        def broken(*_: object) -> None:
+            raise LookupError("broken")
+
+        self.patch(dispatcher._journal, "retrying", broken)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
 
 class FunctionsTests(DispatcherCase):
     """What depends on the list of functions."""
