@@ -104,6 +104,26 @@ async def paced(reactor: Any, client: NatsClient, rate: float, seconds: float, p
     return sorted(took)
 
 
+async def burst(
+    reactor: Any, client: NatsClient, count: Callable[[], int], number: int, payload: bytes, look: Callable[[], object]
+) -> None:
+    """
+    Publish messages as fast as the server takes them, and wait until the gateway is called no more.
+
+    :param look: called again and again meanwhile.
+    """
+    for position in range(number):
+        client.publish("function.call", payload)
+        if position % 1000 == 999:
+            await client.flush(60)
+            look()
+    before = -1
+    while (now := count()) > before + 1:  # the question is one, too
+        before = now
+        look()
+        await deferLater(reactor, 0.5)
+
+
 async def fill_stream(client: NatsClient, number: int, payload: bytes) -> None:
     """A new stream CALLS with so many messages."""
     jetstream = JetStream(client, timeout_s=60)

@@ -149,11 +149,20 @@ class Gateway:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def subject(name: str, nats: str, gateway: str, inflight: int, stream: str | None = None) -> Process:
-    """Start the connector, or a peer, that takes ``function.call`` to a gateway."""
+_WIDE = ("--max-pending-messages", "2000000", "--max-pending-bytes", "2GiB")
+
+
+def subject(
+    name: str, nats: str, gateway: str, inflight: int, stream: str | None = None, bounds: tuple[str, ...] = _WIDE
+) -> Process:
+    """
+    Start the connector, or a peer, that takes ``function.call`` to a gateway.
+
+    :param bounds: flags of the connector for its backlog, which is wide where calls are counted: none is shed then.
+    """
     if name == "natsconnector":
         flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight)]
-        flags += ["--max-pending-messages", "2000000", "--max-pending-bytes", "2GiB"]
+        flags += bounds
         if stream is not None:
             flags += ["--stream", stream, "--dead-letter", "none"]
         twistd = os.path.join(os.path.dirname(sys.executable), "twistd")

@@ -223,8 +223,8 @@ class Dispatcher:
         elif (delay_s := self._delay_s(job, outcome)) is None:
             self._settle(job, outcome)
         elif job.delivery.comes_again:
-            job.is_over = True
             self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
+            job.is_over = True
         else:
             self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
             self._backlog.count_pending(job)

@@ -69,7 +69,6 @@ class GatewayWatch:
         self._random = random
         self._failures = 0
         self._timer: IDelayedCall | None = None
-        self._probing: Deferred[None] | None = None
         self._trials = 0
         self._needs_trial = False
         self._calls = 0
@@ -133,12 +132,11 @@ class GatewayWatch:
             self._changed()
 
     def _ask(self) -> None:
-        self._probing = Deferred.fromCoroutine(self._one_probe())
-        self._probing.addErrback(lambda f: self._log.failure("a probe of the gateway met a defect", f))
+        probing = Deferred.fromCoroutine(self._one_probe())
+        probing.addErrback(lambda f: self._log.failure("a probe of the gateway met a defect", f))
 
     async def _one_probe(self) -> None:
         answered = await self._probe()
-        self._probing = None
         if self.state is not State.AWAY:
             return
         if not answered:

@@ -211,6 +211,18 @@ class ToldTests(DispatcherCase):
             self.clock.advance(5)
         self.assertEqual(told, [(2, 2 * len(message("f2").payload), 10.0, ("f1", 1))])
 
+    def test_elapsed(self) -> None:
+        """How long a message took, from its coming to its end."""
+        dispatcher = self.dispatcher()
+        ended: list[Any] = []
+        self.patch(self.journal, "ended", lambda ending, stored: ended.append(ending))
+        self.clock.advance(1000)
+        dispatcher.dispatch(message())
+        self.clock.advance(2)
+        self.gateway.end(OK)
+        dispatcher.dispatch(FakeDelivery(b"not json"))
+        self.assertEqual([ending.elapsed_s for ending in ended], [2.0, 0.0])
+
     def test_attempts(self) -> None:
         """An attempt is told whether the next one is made here or after another delivery."""
         for durable in (False, True):
@@ -583,6 +595,20 @@ class DefectTests(DispatcherCase):
         self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
+    def test_telling_of_another_attempt(self) -> None:
+        """The same for one in telling that the message is tried again: it is given back all the same."""
+        gateway = FakeGateway()
+        gateway.outcomes = [failed(502, "broken off", not_executed=True)]
+        dispatcher, delivery = self.dispatcher(gateway=gateway), message(durable=True)
+
+        def broken(*_: object) -> None:
+            raise LookupError("broken")
+
+        self.patch(dispatcher._journal, "retrying", broken)
+        dispatcher.dispatch(delivery)
+        self.assertEqual(delivery.acknowledged, [("nak", 1.0)])
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
 
 class FunctionsTests(DispatcherCase):
     """What depends on the list of functions."""
@@ -780,7 +806,11 @@ class DurableTests(DispatcherCase):
 
     def test_last_attempt(self) -> None:
         """Deliveries count as attempts; the consumer's own limit counts too."""
-        for delivery in (message(durable=True, attempt=3), message(durable=True, attempt=2, most_attempts=2)):
+        for delivery in (
+            message(durable=True, attempt=3),
+            message(durable=True, attempt=2, most_attempts=2),
+            message(durable=True, attempt=2, most_attempts=1),
+        ):
             dispatcher = self.dispatcher()
             dispatcher.dispatch(delivery)
             self.gateway.end(REFUSED)
@@ -808,6 +838,9 @@ class DurableTests(DispatcherCase):
         ((_, headers),) = dead_letters.letters
         self.assertEqual((headers["Dead-Letter-Status"], headers["Dead-Letter-Attempts"]), ("500", "56"))
         self.assertIn("gave up after 56 deliveries without a result", headers["Dead-Letter-Reason"])
+        late = message(durable=True, attempt=5000)
+        dispatcher.dispatch(late)
+        self.assertEqual((self.gateway.calls, [verb for verb, _ in late.acknowledged]), ([], ["term"]))
 
     def test_given_up(self) -> None:
         """What is not finished at the end is left to others at once."""

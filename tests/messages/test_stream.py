@@ -142,7 +142,7 @@ class TakingTests(SourceCase):
     def test_held_back(self) -> None:
         """What waits for its function makes room for others, but not without bound: in messages, and in bytes."""
         self.take()
-        self.deliver(1)
+        self.deliver(1, b"x" * 100_000)
         self.deliver(2)
         self.deliveries[0].hold_back(True)
         self.said()

@@ -165,5 +165,8 @@ class PlannerTests(SynchronousTestCase):
         """Derived from the message's identity and the function, so that they last over attempts and replicas."""
         figlet, cat = self.calls(FakeDelivery(b"x", "banner", identity="S-7"))
         self.assertEqual((figlet.call_id, cat.call_id), ("S-7-figlet", "S-7-cat.team"))
+        for subject, payload in (("data", b"x"), ("function.call", b'{"function": "figlet"}')):
+            (call,) = self.calls(FakeDelivery(payload, subject, [("X-Call-Id", "mine")], identity="S-7"))
+            self.assertEqual(call.call_id, "mine", "the publisher's own comes first")
         (call,) = self.calls(FakeDelivery(b"x", "data"))
         self.assertRegex(call.call_id, r"\A[0-9a-f]{32}\Z")
