@@ -161,7 +161,7 @@ def subject(
     :param bounds: flags of the connector for its backlog, which is wide where calls are counted: none is shed then.
     """
     if name == "natsconnector":
-        flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight)]
+        flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight), "--admin", "none"]
         flags += bounds
         if stream is not None:
             flags += ["--stream", stream, "--dead-letter", "none"]

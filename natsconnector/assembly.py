@@ -201,6 +201,7 @@ def make_sources(
                 jetstream,
                 wanted(settings),
                 room=settings.max_inflight,
+                room_bytes=settings.max_pending_bytes,
                 replies=replies,
             )
         ]

@@ -207,7 +207,8 @@ class Backlog(Generic[J]):
 
     def _has_free_slot(self, size_bytes: int) -> bool:
         return self.inflight + self._waiting - self._held_back < self._limits.inflight and (
-            not self.inflight or self._inflight_bytes + self.pending_bytes + size_bytes <= self._limits.pending_bytes
+            not (self.inflight or self._waiting)
+            or self._inflight_bytes + self.pending_bytes + size_bytes <= self._limits.pending_bytes
         )
 
     def _fits(self, size_bytes: int) -> bool:

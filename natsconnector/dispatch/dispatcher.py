@@ -145,7 +145,11 @@ class Dispatcher:
             if self._backlog.pending:
                 self._fill()
             return
-        if delivery.comes_again and outcome.status == NO_FUNCTION and not outcome.unfinished:
+        if (
+            delivery.comes_again
+            and outcome.status == NO_FUNCTION
+            and not (outcome.unfinished or _is_last(delivery, delivery.attempt))
+        ):
             # On the topic of a durable message there may be a function again in a moment.
             delay_s = self._missing.delay_s(f"topic {delivery.subject}", delivery.attempt, self._clock.seconds())
             if delay_s is not None:
@@ -237,12 +241,11 @@ class Dispatcher:
         """How long to wait for the next attempt; None when there is none."""
         if not self._intake.is_missing(job, outcome):
             self._missing.found(job.function)
-        elif job.delivery.comes_again:
+        elif job.delivery.comes_again and not _is_last(job.delivery, job.attempt):
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
         if not self._may_wait(job):
             return None
-        limit = job.delivery.most_attempts
-        if limit is not None and job.attempt >= limit:
+        if _is_last(job.delivery, job.attempt):
             return None
         return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
 
@@ -287,3 +290,8 @@ class Dispatcher:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             waiter.callback(None)
+
+
+def _is_last(delivery: IDelivery, attempt: int) -> bool:
+    """Whether the message does not come again after an attempt, whatever is asked for."""
+    return delivery.most_attempts is not None and attempt >= delivery.most_attempts

@@ -67,7 +67,9 @@ class Intake:
 
     def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
         """Take the calls of a message into the backlog; returns why it gets none, if so."""
-        if not self._backlog.has_room_for(delivery.size_bytes):
+        # A stream source hands over only what there is room for, so we accept it always: refusing a message would use
+        # up one of its deliveries.
+        if not delivery.durable and not self._backlog.has_room_for(delivery.size_bytes):
             return self._overloaded()
         try:
             planned = self._planner.plan(delivery)
@@ -82,8 +84,6 @@ class Intake:
             return self._take_unplanned(_Unplanned(delivery, received_at))
         for part, each in zip(self._parts(delivery, planned), planned, strict=True):
             job = job_of(part, each, received_at)
-            # A stream source hands over only what there is room for, so we accept it always: refusing a message would
-            # use up one of its deliveries.
             if not self._begin(job):
                 if delivery.durable or self._backlog.has_room(job):
                     self._backlog.add(job)
@@ -116,13 +116,14 @@ class Intake:
         stays in its stream, with a growing delay, and goes to the dead letters in the end.
         """
         defect = defective()
-        if delivery.durable and delivery.attempt < self._defect_attempts:
+        most = min(self._defect_attempts, delivery.most_attempts or self._defect_attempts)
+        if delivery.durable and delivery.attempt < most:
             delay_s = doubled_s(*_DEFECT_WAIT_S, delivery.attempt - 1)
             return unfinished(defect.failure or "", not_executed=False, retry_after_s=delay_s)
         return defect
 
     def _take_unplanned(self, unplanned: _Unplanned) -> Outcome | None:
-        if not self._backlog.may_wait(unplanned.size_bytes):
+        if not unplanned.delivery.durable and not self._backlog.may_wait(unplanned.size_bytes):
             return self._overloaded()
         self._unplanned.append(unplanned)
         self._backlog.count_pending(unplanned)
@@ -137,5 +138,8 @@ class Intake:
 
     def _overloaded(self) -> Outcome:
         backlog = self._backlog
-        self._journal.shed(backlog.pending, backlog.pending_bytes, self.oldest_s, backlog.busiest)
+        # Which calls wait longest, and for what, is looked for once: there may be a function for each of them.
+        is_told = self._journal.is_overloaded
+        oldest_s, busiest = (0.0, None) if is_told else (self.oldest_s, backlog.busiest)
+        self._journal.shed(backlog.pending, backlog.pending_bytes, oldest_s, busiest)
         return unfinished("the connector is overloaded: its backlog is full", retry_after_s=_OVERLOAD_S)

@@ -27,10 +27,17 @@ class Missing:
         :param attempt: the number of the attempt that found it so, from 1.
         :param now_s: the time, in seconds of the clock.
         """
-        if name not in self._since and len(self._since) >= _MOST_NAMES:
-            del self._since[next(iter(self._since))]
-        since = self._since.setdefault(name, now_s)
-        return doubled_s(*_WAIT_S, attempt - 1) if now_s - since < self._grace_s else None
+        delay_s = doubled_s(*_WAIT_S, attempt - 1)
+        since = self._since.get(name)
+        if since is None:
+            if len(self._since) >= _MOST_NAMES:
+                self._since = {each: at for each, at in self._since.items() if now_s - at < 2 * self._grace_s}
+            if len(self._since) >= _MOST_NAMES:
+                # There is no place for another name: the message's own attempts tell for how long it has waited.
+                waited_s = sum(doubled_s(*_WAIT_S, before) for before in range(min(attempt - 1, 100)))
+                return delay_s if waited_s < self._grace_s else None
+            since = self._since[name] = now_s
+        return delay_s if now_s - since < self._grace_s else None
 
     def found(self, name: str) -> None:
         """It is there."""

@@ -52,7 +52,9 @@ class Requesters:
         now_s = self._clock.seconds()
         for job in self._backlog.take_out(lambda job: self._is_out_of_patience(job, now_s)):
             self._settle(job, failed(BAD_GATEWAY, self._watch.reason, not_executed=True))
-        self._timer = self._clock.callLater(_LOOK_S, self._look)
+        # Where many calls wait a look takes long: most of the time is for others.
+        took_s = self._clock.seconds() - now_s
+        self._timer = self._clock.callLater(max(_LOOK_S, 10 * took_s), self._look)
         self._looked()
 
     def _is_out_of_patience(self, job: Job, now_s: float) -> bool:

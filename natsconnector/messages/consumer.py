@@ -172,7 +172,10 @@ async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done:
         # What was acknowledged is gone from such a stream, and it allows no other beginning.
         config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {"deliver_policy": "all"}
     elif done is not None and done[0] == stream.created:
-        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": done[1] + 1}
+        config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": done[1] + 1,
+        }
     try:
         consumer = consumer_facts(wanted.consumer, await jetstream.create_consumer(wanted.stream, config))
     except JetStreamError as e:

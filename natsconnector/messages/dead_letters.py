@@ -9,7 +9,7 @@ from natsconnector.messages.replies import publish
 from natsconnector.model.headers import Header
 from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
 from natsconnector.nats import MaxPayloadExceeded, NatsClient, NatsError
-from natsconnector.nats.jetstream import MESSAGE_TOO_LARGE, JetStream, JetStreamError
+from natsconnector.nats.jetstream import HEADERS_TOO_LARGE, MESSAGE_TOO_LARGE, JetStream, JetStreamError
 
 
 @implementer(IDeadLetters)
@@ -47,7 +47,7 @@ class StoredDeadLetters:
         except MaxPayloadExceeded as e:
             raise ReplyTooLarge(f"the dead letter is larger than the NATS server takes: {e}") from e
         except JetStreamError as e:
-            too_large = e.err_code == MESSAGE_TOO_LARGE
+            too_large = e.err_code in (MESSAGE_TOO_LARGE, HEADERS_TOO_LARGE)
             raise (ReplyTooLarge if too_large else ReplyNotSent)(f"the stream of dead letters: {e}") from e
         except NatsError as e:
             raise ReplyNotSent(str(e)) from e

@@ -34,7 +34,7 @@ class InHand:
     The ledger of unsettled messages: which there are, how many more there is room for, and which acknowledgements go
     out. Messages that take long are kept alive by acknowledgements of progress.
 
-    :param room: how many messages may be unsettled at once, besides those that are held back.
+    :param room: how many messages may be unsettled at once, and their bytes, besides those that are held back.
     :param has_room: called when there is room again.
     :param server_version: tells the version of the server that has the stream, as far as it is known.
     """
@@ -45,7 +45,7 @@ class InHand:
         self,
         clock: Any,
         client: NatsClient,
-        room: int,
+        room: tuple[int, int],
         has_room: Callable[[], object],
         server_version: Callable[[], str | None],
         replies: Replies,
@@ -53,7 +53,8 @@ class InHand:
         self.client = client
         self.replies = replies
         self._told_s = -_TELL_AGAIN_S
-        self._room = room
+        self._room, self._room_bytes = room
+        self._bytes = 0
         self._has_room = has_room
         self._server_version = server_version
         self._unsettled: dict[tuple[int, int], JetStreamDelivery] = {}
@@ -85,7 +86,10 @@ class InHand:
         held_back = 0
         if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
             held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
-        return self._room + held_back - len(self._unsettled)
+        free, taken_bytes = self._room + held_back - len(self._unsettled), self._bytes - self._held_back_bytes
+        # Of messages like those that are here.
+        room = (self._room_bytes - taken_bytes) * len(self._unsettled) // self._bytes if taken_bytes > 0 else free
+        return min(free, room)
 
     def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
         """The delivery of a message that came; None when the message is being worked on, or has had its end here."""
@@ -99,6 +103,7 @@ class InHand:
             self.acknowledge(msg.reply or "", done)
             return None
         delivery = self._unsettled[name] = JetStreamDelivery(self, msg, where)
+        self._bytes += delivery.size_bytes
         return delivery
 
     def hold_back(self, delivery: JetStreamDelivery, held_back: bool) -> None:
@@ -141,7 +146,8 @@ class InHand:
         :param done: the acknowledgement that ended the message for good; None if the message is to come again.
         """
         name = _name(delivery.where)
-        self._unsettled.pop(name, None)
+        if self._unsettled.pop(name, None) is not None:
+            self._bytes -= delivery.size_bytes
         if done is not None:
             self._done[name] = done
             if len(self._done) > _MOST_DONE:
@@ -207,6 +213,7 @@ class InHand:
     def _not_answered(self, failure: Failure) -> None:
         failure.trap(NatsError)
         self._is_asking = False
+        self._has_room()
 
     def _end_pause(self) -> None:
         if self._pause is not None:

@@ -32,7 +32,7 @@ class JetStreamSource:
     the consumer is made when it is missing. As long as either cannot be used the source is not ready, says why once,
     and looks again. A consumer that was removed is made again from where the old one was.
 
-    :param room: how many messages may be unsettled at once.
+    :param room: how many messages may be unsettled at once; ``room_bytes``: likewise, beyond which no more are pulled.
     """
 
     _log = Logger()
@@ -45,6 +45,7 @@ class JetStreamSource:
         wanted: Wanted,
         *,
         room: int,
+        room_bytes: int = 64 << 20,
         replies: Replies | None = None,
     ) -> None:
         self._clock = clock
@@ -53,7 +54,12 @@ class JetStreamSource:
         self._wanted = wanted
         self._room = room
         self._in_hand = InHand(
-            clock, client, room, self._room_changed, lambda: jetstream.server_version, replies or Replies(client)
+            clock,
+            client,
+            (room, room_bytes),
+            self._room_changed,
+            lambda: jetstream.server_version,
+            replies or Replies(client),
         )
         self._is_held = False
         self.description = (
@@ -64,8 +70,6 @@ class JetStreamSource:
         """What the server said of the consumer the last time."""
         self._stream_created = ""
         self._done: tuple[str, int] | None = None
-        self._look = LoopingCall(self._look_at_consumer)
-        self._look.clock = clock
         self._cautions: set[str] = set()
         self._pulling: PullConsumer | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
@@ -164,17 +168,20 @@ class JetStreamSource:
             deliver=self._received,
             lost=lost.callback,
         )
+        look: LoopingCall | None = None
         try:
             self._pulling.start()
             # Three times within the ack wait, so that one that is lost or late does no harm.
             self._in_hand.keep_alive(consumer.ack_wait_s / 3)
-            self._look.start(_LOOK_S).addErrback(lambda f: self._log.failure("looking at the consumer met a defect", f))
+            look = LoopingCall(self._look_at_consumer)
+            look.clock = self._clock
+            look.start(_LOOK_S).addErrback(lambda f: self._log.failure("looking at the consumer met a defect", f))
             self._tell()
             return await lost
         finally:
             self._pulling = None
-            if self._look.running:
-                self._look.stop()
+            if look is not None and look.running:
+                look.stop()
             self._tell()
 
     def _look_at_consumer(self) -> Deferred[None]:

@@ -61,6 +61,13 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(other)
         self.assertTrue(backlog.begin(Job("c", size_bytes=100)), "the count is back at nothing")
 
+    def test_bytes_while_nothing_is_in_flight(self) -> None:
+        """What waits for a gateway that is away is bounded in bytes as well."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9, pending_bytes=100))
+        backlog.add(Job("a", size_bytes=90))
+        self.assertTrue(backlog.has_room(Job("a", size_bytes=10)))
+        self.assertFalse(backlog.has_room(Job("a", size_bytes=11)))
+
     def test_without_a_limit(self) -> None:
         """What waits for a slot only is not held back, however many there are."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=2))

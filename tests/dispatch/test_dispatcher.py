@@ -634,6 +634,19 @@ class FunctionsTests(DispatcherCase):
         dispatcher.dispatch(there)
         self.assertEqual((gone.acknowledged, there.acknowledged), ([("nak", 1.0)], [("term", "there answered 404")]))
 
+    def test_last_delivery(self) -> None:
+        """What the consumer gives up after this delivery goes to the dead letters, however short it was missing."""
+        dead_letters = FakeDeadLetters()
+        dispatcher = self.with_functions(DeployedFunction("there"), dead_letters=dead_letters)
+        self.catalogue.start()
+        self.gateway.outcomes = [Outcome(404)]
+        gone = FakeDelivery(b'{"function": "gone"}', durable=True, attempt=3, most_attempts=3)
+        topic = FakeDelivery(b"x", "nobody", durable=True, attempt=3, most_attempts=3)
+        for delivery in (gone, topic):
+            dispatcher.dispatch(delivery)
+        self.assertEqual([verb for verb, _ in (*gone.acknowledged, *topic.acknowledged)], ["term", "term"])
+        self.assertEqual(len(dead_letters.letters), 2)
+
     def test_held_until_known(self) -> None:
         """A message before the first list waits, bounded, and is then called; without any list it ends with us."""
         limits = Limits(inflight=1, pending_messages=2)
@@ -817,12 +830,13 @@ class DurableTests(DispatcherCase):
             self.assertEqual([verb for verb, _ in delivery.acknowledged], ["term"])
 
     def test_overloaded(self) -> None:
-        """Without room it comes again after a while, not at once."""
-        dispatcher = self.dispatcher(limits=Limits(inflight=1, pending_messages=0))
-        dispatcher.dispatch(message())
-        delivery = message(durable=True)
-        dispatcher.dispatch(delivery)
-        self.assertEqual((delivery.acknowledged, delivery.replies), ([("nak", 1.0)], []))
+        """It is never refused for want of room, which would use up a delivery: its source bounds what comes."""
+        for limits in (Limits(inflight=1, pending_messages=0), Limits(inflight=9, pending_bytes=1)):
+            dispatcher = self.dispatcher(limits=limits)
+            dispatcher.dispatch(message())
+            delivery = message(durable=True)
+            dispatcher.dispatch(delivery)
+            self.assertEqual((delivery.acknowledged, dispatcher.pending), ([], 1))
 
     def test_without_an_end(self) -> None:
         """A message that was delivered again and again without an end is not called any more."""

@@ -27,8 +27,11 @@ class MissingTests(SynchronousTestCase):
         self.assertEqual(missing.delay_s("f", 1, 11), 1)
 
     def test_names_are_bounded(self) -> None:
-        """A publisher may invent names: the oldest is forgotten."""
+        """A publisher may invent names: beyond a thousand a message's own attempts count."""
         missing = Missing(10)
         for number in range(5000):
-            missing.delay_s(f"f{number}", 1, 0)
+            self.assertEqual(missing.delay_s(f"f{number}", 1, 0), 1)
         self.assertEqual(len(missing._since), 1000)
+        found = [missing.delay_s("another", attempt, 5) for attempt in range(1, 7)]
+        self.assertEqual(found, [1, 2, 4, 8, None, None])
+        self.assertEqual(missing.delay_s("another", 5, 21), 16, "names that were missing for long have given place")

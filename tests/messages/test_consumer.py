@@ -285,6 +285,10 @@ class MakingTests(OpenCase):
         self.assertEqual((self.made()["deliver_policy"], self.made()["opt_start_seq"]), ("by_start_sequence", 42))
         self.opened(NO_CONSUMER, stream=limits, done=("2025-01-01T00:00:00Z", 41))
         self.assertEqual(self.made()["deliver_policy"], "all", "a stream that was made anew")
+        by_time = {"deliver_policy": "by_start_time", "opt_start_time": "2026-01-01T00:00:00Z"}
+        self.successResultOf(self.open(NO_CONSUMER, stream=limits, done=("2026-01-01T00:00:00Z", 41), deliver=by_time))
+        self.assertEqual(self.made()["opt_start_seq"], 42)
+        self.assertNotIn("opt_start_time", self.made(), "the server refuses both")
         opened = self.open(NO_CONSUMER, done=("2026-01-01T00:00:00Z", 41), deliver=by_sequence, state={"first_seq": 5})
         self.assertEqual(self.successResultOf(opened).made_from, 5)
         self.assertEqual(self.made()["deliver_policy"], "all", "a work queue allows no other, and has no old messages")

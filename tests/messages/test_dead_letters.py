@@ -61,3 +61,5 @@ class DeadLettersTests(SynchronousTestCase):
         """Larger than the server takes, or than the stream does: a smaller one could be."""
         self.failureResultOf(self.stored.publish(b"x" * (1 << 20), [("A", "b")]), ReplyTooLarge)
         self.failureResultOf(self.answered(error(10054, 400, "message size exceeds maximum allowed")), ReplyTooLarge)
+        answer = error(10097, 400, "header size exceeds maximum allowed of 64k")
+        self.failureResultOf(self.answered(answer), ReplyTooLarge)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, capturedLogs, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -17,6 +18,7 @@ from natsconnector.messages.replies import Replies
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, ISource, ReplyTooLarge
+from natsconnector.nats.errors import FlushTimeout
 from tests.nats.jetstream.support import TIME_NS, Heard, JetStreamPeer, ScriptedApi, error
 
 CONSUMER = {"durable_name": "C", "ack_policy": "explicit", "ack_wait": 3_000_000_000, "filter_subject": "function.call"}
@@ -78,6 +80,19 @@ class TakingTests(SourceCase):
         self.take()
         self.deliver(1)
         verifyObject(IDelivery, self.deliveries[0])
+
+    def test_bytes(self) -> None:
+        """As many messages like those that are in hand are taken as there is room for in bytes."""
+        self.take()
+        hand = self.source._in_hand
+        hand._room, hand._room_bytes = 100, 10
+        self.deliver(1)
+        size = self.deliveries[0].size_bytes
+        self.assertEqual((hand.free, size), (4, 2))
+        hand._room_bytes = size
+        self.assertEqual(hand.free, 0)
+        self.deliveries[0].ack()
+        self.assertEqual((hand.free, hand._bytes), (100, 0))
 
     def test_ready(self) -> None:
         """It is ready once the consumer is there, and whoever watches is told."""
@@ -434,6 +449,21 @@ class RefusedAcksTests(SourceCase):
         self.assertEqual([event["event"] for event in events if "event" in event], ["acks_taken"])
         self.assertIsNone(self.source.not_ready)
         self.assertEqual(self.source._in_hand.free, 2)
+
+    def test_no_answer(self) -> None:
+        """Where the server does not say whether it takes an acknowledgement, the next message shows it."""
+        self.take()
+        self.refuse(self.deliver(1))
+        self.deliveries[0].ack()
+        self.said()
+        self.clock.advance(1)
+        self.deliver(2)
+        self.deliveries[1].ack()
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.source._in_hand._not_answered(Failure(FlushTimeout(10)))
+        self.said()
+        self.assertEqual(self.pulled, [1])
 
     def test_allowed_again_at_once(self) -> None:
         """Nobody waits for the end of a pause when an acknowledgement has got through; the next refusal has its own."""

@@ -4,6 +4,7 @@ from natsconnector.nats.jetstream.acks import ACK, ACK_PREFIX, IN_PROGRESS, Posi
 from natsconnector.nats.jetstream.api import JetStream, PubAck, StoredMessage, check_name
 from natsconnector.nats.jetstream.consumer import PullConsumer
 from natsconnector.nats.jetstream.errors import (
+    HEADERS_TOO_LARGE,
     MESSAGE_TOO_LARGE,
     NO_CONSUMER,
     NO_STREAM,
@@ -16,6 +17,7 @@ from natsconnector.nats.jetstream.fields import fields_of, flag, integer, intege
 __all__ = [
     "ACK",
     "ACK_PREFIX",
+    "HEADERS_TOO_LARGE",
     "IN_PROGRESS",
     "MESSAGE_TOO_LARGE",
     "NO_CONSUMER",
