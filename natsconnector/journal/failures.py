@@ -56,7 +56,8 @@ class Failures:
         self.number += 1
         # The texts of Outcome.error() name the function, which a publisher may have invented.
         if function:
-            reason = outcome.failure or f"the function answered {outcome.status}"
+            absent = "the gateway has no such function" if outcome.not_deployed else None
+            reason = outcome.failure or absent or f"the answer was {outcome.status}"
         else:
             reason = _REFUSED.get(outcome.status, "a message that no call was made for")
         self._last.append(Failure(self.number, at, _cleaned(function), outcome.status, _cleaned(reason)))

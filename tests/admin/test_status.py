@@ -201,7 +201,7 @@ class StatusTests(AdminCase):
         self.reactor.advance(1)
         self.assertEqual(
             [each[2:] for each in browser.events[1]["failures"]],
-            [["f", 500, "the function answered 500"]] * 2 + [["f", 504, "no answer within 60 s"]],
+            [["f", 500, "the answer was 500"]] * 2 + [["f", 504, "no answer within 60 s"]],
         )
         self.fail(50)
         self.reactor.advance(1)

@@ -121,7 +121,7 @@ class CoreTests(AdminCase):
         whole, news = events[:2]
         self.assertTrue(whole["whole"] and whole["health"]["ready"])
         (failure,) = whole["failures"] or news["failures"]
-        self.assertEqual(failure[2:], ["sick", 500, "the function answered 500"])
+        self.assertEqual(failure[2:], ["sick", 500, "the answer was 500"])
         self.assertEqual([row[:3] for row in news["functions"]], [["sick", 1, 1]])
         connector.signal("TERM")
         await connector.when_ended()

@@ -74,7 +74,7 @@ function state() {
 const PLOTS = [
   ["calls a second", [["calls", 1, ""]], number],
   ["failures a second", [["failures", 2, "bad"]], number],
-  ["duration", [["p50", 3, ""], ["p95, dashed", 4, "second"]], time],
+  ["duration", [["p50", 3, ""], ["p95 (dashed)", 4, "second"]], time],
 ].map(([title, lines, unit]) => {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 600 100");
@@ -110,7 +110,7 @@ function plot(now) {
     const newest = points[points.length - 1];
     const said = title + ": " + (newest ? lines.map(([name, i]) =>
       (lines.length > 1 ? name + " " : "") + (newest[i] === null ? "–" : unit(newest[i]))).join(", ")
-      + "; at most " + unit(top) : "nothing yet");
+      + "; top " + unit(top) : "nothing yet");
     put(caption, said);
     svg.setAttribute("aria-label", said);
   }
