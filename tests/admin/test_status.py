@@ -226,6 +226,15 @@ class StatusTests(AdminCase):
         self.fail()
         third = Browser(admin)
         self.assertEqual([each[0] for each in third.events[0]["failures"]], [1, 2])
+        self.reactor.advance(1)
+        self.assertEqual(third.events[1]["failures"], [], "what was in the whole is no news")
+        self.reactor.advance(0.5)
+        Browser(admin)
+        self.fail()
+        self.reactor.advance(0.5)
+        self.reactor.advance(0.25)
+        last = Browser(admin)
+        self.assertEqual([each[0] for each in last.events[0]["failures"]], [1, 2, 3], "told since the last whole")
 
     def test_no_secrets(self) -> None:
         """Neither payloads, call ids, nor what a publisher has invented: names that no gateway knows, subjects."""
