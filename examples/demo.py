@@ -80,7 +80,8 @@ def main() -> int:
         print(f"  {BIN}/python {HERE}/nats_pub.py --nats {nats} cat 'any text'")
         print(f'  nats --server {nats} request function.call \'{{"function":"figlet","params":{{"body":"hi"}}}}\'')
         print(f"  curl -d hello {gateway}/function/figlet")
-        print(f"  curl http://127.0.0.1:{admin}/metrics", flush=True)
+        print(f"  curl http://127.0.0.1:{admin}/metrics")
+        print(f"  and look at http://127.0.0.1:{admin}/ in a browser", flush=True)
         for line in connector.stdout:
             print(line, end="", flush=True)
         return connector.wait()

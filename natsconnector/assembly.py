@@ -8,11 +8,14 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
+from natsconnector.admin.events import Events
 from natsconnector.admin.facts import Limits as ToldLimits
 from natsconnector.admin.heartbeat import Heartbeat
+from natsconnector.admin.history import History
 from natsconnector.admin.metrics import Metrics
 from natsconnector.admin.resources import pages
 from natsconnector.admin.service import Admin
+from natsconnector.admin.status import Status
 from natsconnector.config import logs
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
@@ -69,13 +72,18 @@ def with_admin(reactor: Any, settings: Settings, connector: Connector, service: 
     if settings.admin is None:
         return service
     insight, heartbeat = Insight(reactor, connector), Heartbeat(reactor)
+    history = History(reactor, connector.journal.calls)
     limits = ToldLimits(settings.max_inflight, settings.max_pending_messages, settings.max_pending_bytes)
     metrics = Metrics(connector.journal, insight.facts, limits, __version__, lambda: heartbeat.delay_s)
+    status = Status(connector.journal, insight.health, history, insight.facts, limits, __version__)
+    events = Events(reactor, status)
     admin = Admin(
         reactor,
         service,
-        pages(insight.health, metrics.page),
+        pages(insight.health, metrics.page, events),
         heartbeat,
+        history,
+        events,
         endpoint=settings.admin.text,
         # Web pages of others, in a browser on this machine, could read what listens on the loopback interface. What
         # other machines reach has names that we do not know.

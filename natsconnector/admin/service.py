@@ -11,7 +11,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from natsconnector.admin.events import Events
 from natsconnector.admin.heartbeat import Heartbeat
+from natsconnector.admin.history import History
 from natsconnector.admin.resources import Pages
 from natsconnector.web.hosts import HostRule
 from natsconnector.web.site import Bounds, QuietSite
@@ -39,6 +41,8 @@ class Admin(Service):
         service: IService,
         pages: Pages,
         heartbeat: Heartbeat,
+        history: History,
+        events: Events,
         *,
         endpoint: str,
         host: str | None,
@@ -46,6 +50,8 @@ class Admin(Service):
     ) -> None:
         self._service = service
         self._heartbeat = heartbeat
+        self._history = history
+        self._events = events
         self._endpoint_text = endpoint
         self._endpoint = serverFromString(reactor, endpoint)
         self._is_wanted = is_wanted
@@ -75,6 +81,7 @@ class Admin(Service):
                 endpoint=self._endpoint_text, reason=self._fault, event="admin_not_open",
             )  # fmt: skip
         self._heartbeat.start()
+        self._history.start()
         self._service.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -87,6 +94,9 @@ class Admin(Service):
             await maybeDeferred(self._service.stopService)
         finally:
             self._heartbeat.stop()
+            self._history.stop()
+            # Until now, so that who looks sees it stop.
+            self._events.stop()
             port, self._port = self._port, None
             if port is not None:
                 await maybeDeferred(port.stopListening)

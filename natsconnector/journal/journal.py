@@ -9,6 +9,7 @@ from twisted.logger import Logger, LogLevel
 
 from natsconnector.journal.calls import Calls
 from natsconnector.journal.counts import OTHER, AnotherAttempt, Counts, FunctionNames
+from natsconnector.journal.failures import Failures
 from natsconnector.journal.report import Report
 from natsconnector.journal.telling import Telling
 from natsconnector.journal.words import about, counted, printed
@@ -54,6 +55,7 @@ class Journal(Telling):
         self.is_overloaded = False
         self.counts = Counts()
         self.calls = Calls(most_functions)
+        self.failures = Failures()
         self.report = Report(clock, self.counts, self._waiting, self._tell)
 
     # What happens to a message
@@ -130,6 +132,7 @@ class Journal(Telling):
     def _refused(self, ending: Ending, error: str, stored: str | None) -> None:
         subject, status = ending.delivery.subject, ending.outcome.status
         self.counts.refused[status] += 1
+        self.failures.add(self._clock.seconds(), "", ending.outcome)
 
         def say_more(count: int, window_s: float) -> None:
             self._tell(
@@ -146,6 +149,7 @@ class Journal(Telling):
         outcome = ending.outcome
         function = self._name(call, outcome)
         self.counts.failed_calls[function, outcome.status] += 1
+        self.failures.add(self._clock.seconds(), function, outcome)
 
         def say_more(count: int, window_s: float) -> None:
             self._tell(
@@ -181,10 +185,13 @@ class Journal(Telling):
         """A durable message is given up, and there is no place for dead letters: its name is all that is left of it."""
         self.counts.failed[ending.outcome.status] += 1
         self.counts.given_up += 1
+        function = ""
         if ending.call is not None:
             self._waiting.ended(ending.call.call_id)
+            function = self._name(ending.call, ending.outcome)
         else:
             self.counts.refused[ending.outcome.status] += 1
+        self.failures.add(self._clock.seconds(), function, ending.outcome)
         self._tell(
             LogLevel.error, "message_given_up",
             "gave up message {identity} on {subject} after {tries}, with no --dead-letter to keep it: {error}"

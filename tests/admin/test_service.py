@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from twisted.application.service import Service
@@ -13,10 +14,15 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
+from natsconnector.admin.events import Events
+from natsconnector.admin.facts import Facts, Limits, Nats, Work
 from natsconnector.admin.health import Health, Part
 from natsconnector.admin.heartbeat import Heartbeat
+from natsconnector.admin.history import History
 from natsconnector.admin.resources import Page, pages
 from natsconnector.admin.service import Admin
+from natsconnector.admin.status import Status
+from natsconnector.journal.journal import Journal
 
 
 class Asked(Service):
@@ -58,13 +64,23 @@ class AdminCase(SynchronousTestCase):
             ],
             lambda: self.fault,
         )
+        self.journal = Journal(self.reactor)
+        self.history = History(self.reactor, self.journal.calls)
+        self.status = Status(self.journal, self.health, self.history, self.facts, Limits(100, 1000, 10_000), "1.2")
+        self.events = Events(self.reactor, self.status)
+
+    def facts(self) -> Facts:
+        nats = Nats(True, 0.0, 0, 0, 0, 0, 0)
+        return Facts(self.reactor.seconds(), self.health.is_ready, Work(3, 7, 700, 2.5), nats, True)
 
     def admin(self, host: str | None = "127.0.0.1", *, is_wanted: bool = False) -> Admin:
         return Admin(
             self.reactor,
             self.asked,
-            pages(self.health, self.metrics),
+            pages(self.health, self.metrics, self.events),
             Heartbeat(self.reactor),
+            self.history,
+            self.events,
             endpoint="tcp:8081:interface=127.0.0.1",
             host=host,
             is_wanted=is_wanted,
@@ -133,12 +149,12 @@ class PagesTests(AdminCase):
         self.assertEqual((gateway["needed"], gateway["reason"]), (False, "connection refused"))
 
     def test_index(self) -> None:
-        """The first page names the others, and each is there."""
+        """The status page needs nothing from elsewhere, and what it names is there."""
         admin = self.admin()
         status, _, body = self.ask(admin, "/")
-        paths = [line.split()[0] for line in body.decode().splitlines()[1:]]
-        self.assertEqual((status, paths), (200, ["/healthz", "/readyz", "/metrics"]))
-        self.assertEqual([self.ask(admin, path)[0] for path in paths], [200, 200, 200])
+        paths = set(re.findall(r'(?:href|src)="([^"#]+)"', body.decode()))
+        self.assertEqual((status, paths), (200, {"page.css", "page.js", "healthz", "readyz", "metrics"}))
+        self.assertEqual({self.ask(admin, f"/{path}")[0] for path in paths}, {200})
 
     def test_accept(self) -> None:
         """The form of the figures is the asker's choice."""

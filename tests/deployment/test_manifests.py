@@ -201,7 +201,7 @@ class KubernetesTests(AgreementCase):
         self.assertEqual(annotations["prometheus.io/port"], str(admin.port))
         self.assertEqual(annotations["prometheus.io/path"], "/metrics")
         paths = {annotations["prometheus.io/path"], *(get["path"] for get in asked.values())}
-        self.assertLessEqual(paths, {path.decode() for path in pages(Health((), lambda: None), Mock()).paths})
+        self.assertLessEqual(paths, {path.decode() for path in pages(Health((), lambda: None), Mock(), Mock()).paths})
 
     def test_no_stand_ins(self) -> None:
         """Nothing waits for a fixed time where a probe tells."""

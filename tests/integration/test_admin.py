@@ -96,6 +96,37 @@ class CoreTests(AdminCase):
         }
         self.assertEqual({name: figures.get(name) for name in expected}, expected)
 
+    async def test_events(self) -> None:
+        """Who looks at the status page sees a failure within two seconds, and leaves nothing behind."""
+        connector = await self.connector("--admin", self.endpoint, "--retry-attempts", "1")
+        self.gateway.respond = lambda recorded: self.gateway.answer(recorded, 500, b"done")
+        self.assertIn("<title>natsconnector</title>", (await self.ask("/"))[1])
+        answer: Any = await treq.get(f"http://{self.admin}/events", persistent=False)
+        events: list[Any] = []
+        two: Deferred[None] = Deferred()
+        received = bytearray()
+
+        def take(data: bytes) -> None:
+            received.extend(data)
+            while b"\n\n" in received:
+                event, _, rest = bytes(received).partition(b"\n\n")
+                received[:] = rest
+                events.append(json.loads(event.removeprefix(b"data: ")))
+            if len(events) >= 2 and not two.called:
+                two.callback(None)
+
+        ended = treq.collect(answer, take)
+        await self.request(envelope(function="sick"))
+        await two.addTimeout(WAIT_S, reactor)
+        whole, news = events[:2]
+        self.assertTrue(whole["whole"] and whole["health"]["ready"])
+        (failure,) = whole["failures"] or news["failures"]
+        self.assertEqual(failure[2:], ["sick", 500, "the answer was 500"])
+        self.assertEqual([row[:3] for row in news["functions"]], [["sick", 1, 1]])
+        connector.signal("TERM")
+        await connector.when_ended()
+        await ended
+
     async def test_nats_killed(self) -> None:
         """It is not ready while there is no nats-server, tells why and since when, and is well all the same."""
         await self.connector("--admin", self.endpoint)
