@@ -222,8 +222,8 @@ class Settings:
 
     admin: endpoints.ServerEndpoint | None = setting(  # noqa: RUF009 - a value, as the others
         "admin", endpoints.server_endpoint, "tcp:8081:interface=127.0.0.1",
-        "where /healthz, /readyz and /metrics are, a server endpoint as Twisted writes it: tcp:PORT, with"
-        " :interface=ADDRESS, or unix:PATH; none: nowhere", group=ADMIN, metavar="ENDPOINT")
+        "where the status page, /healthz, /readyz and /metrics are, a server endpoint as Twisted writes it: tcp:PORT,"
+        " with :interface=ADDRESS, or unix:PATH; none: nowhere", group=ADMIN, metavar="ENDPOINT")
     metrics_functions: int = setting(
         "metrics-functions", values.whole_number(1, 10_000), "500",
         "functions with figures of their own in /metrics, a fifth of them with durations; the others are one, other",
