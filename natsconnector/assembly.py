@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
 from natsconnector.admin.events import Events
-from natsconnector.admin.facts import Limits as ToldLimits
 from natsconnector.admin.heartbeat import Heartbeat
 from natsconnector.admin.history import History
 from natsconnector.admin.metrics import Metrics
@@ -21,7 +20,6 @@ from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
 from natsconnector.connector import Connector
-from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
@@ -32,6 +30,7 @@ from natsconnector.messages.core import CoreSource, shared_with_streams
 from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
 from natsconnector.messages.replies import Replies
 from natsconnector.messages.stream import JetStreamSource
+from natsconnector.model.limits import Limits
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, ISource
 from natsconnector.nats import NatsClient, NatsError
@@ -73,7 +72,7 @@ def with_admin(reactor: Any, settings: Settings, connector: Connector, service: 
         return service
     insight, heartbeat = Insight(reactor, connector), Heartbeat(reactor)
     history = History(reactor, connector.journal.calls)
-    limits = ToldLimits(settings.max_inflight, settings.max_pending_messages, settings.max_pending_bytes)
+    limits = make_limits(settings)
     metrics = Metrics(connector.journal, insight.facts, limits, __version__, lambda: heartbeat.delay_s)
     status = Status(connector.journal, insight.health, history, insight.facts, limits, __version__)
     events = Events(reactor, status)
@@ -137,11 +136,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
             queued=settings.queued,
         ),
         Settlement(reactor, journal, make_dead_letters(client, jetstream, settings)),
-        limits=Limits(
-            inflight=settings.max_inflight,
-            pending_messages=settings.max_pending_messages,
-            pending_bytes=settings.max_pending_bytes,
-        ),
+        limits=make_limits(settings),
         retries=retries,
         max_wait_s=settings.max_wait_s,
         missing_grace_s=settings.missing_function_grace_s,
@@ -165,6 +160,11 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),
         shutdown_timeout_s=settings.shutdown_timeout_s,
     )
+
+
+def make_limits(settings: Settings) -> Limits:
+    """How much work is taken on with ``settings``."""
+    return Limits(settings.max_inflight, settings.max_pending_messages, settings.max_pending_bytes)
 
 
 def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, settings: Settings) -> Catalogue | None:

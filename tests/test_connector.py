@@ -10,10 +10,10 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.connector import Connector
-from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.planning.permissions import Permissions

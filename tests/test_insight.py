@@ -9,12 +9,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.connector import Connector
-from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.insight import Insight
 from natsconnector.journal.journal import Journal
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import failed
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.nats import Status

@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.dispatch import dispatcher as dispatching
 from natsconnector.dispatch import job as jobs
-from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model import reply as replies
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.planning import annotations as terms

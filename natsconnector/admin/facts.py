@@ -11,15 +11,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the connector may take on."""
-
-    inflight: int
-    pending_messages: int
-    pending_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Work:
     """What is being worked on, and what waits."""
 

@@ -12,11 +12,12 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 import twisted
-from natsconnector.admin.facts import Consumer, Facts, FunctionList, Limits, Nats, Work
+from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.resources import Page
 from natsconnector.journal.calls import Calls, Histogram
 from natsconnector.journal.counts import OTHER
 from natsconnector.journal.journal import Journal
+from natsconnector.model.limits import Limits
 
 _PREFIX = "natsconnector_"
 _CODES = range(100, 600)

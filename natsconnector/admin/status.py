@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from natsconnector.admin.facts import Facts, Limits
+from natsconnector.admin.facts import Facts
 from natsconnector.admin.health import Health
 from natsconnector.admin.history import History, failures_in, percentile
 from natsconnector.journal.journal import Journal
+from natsconnector.model.limits import Limits
 from natsconnector.model.shown import shown
 
 _MOST_FUNCTIONS = 50

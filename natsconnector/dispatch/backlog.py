@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+from natsconnector.model.limits import Limits
 
 
 class Sized(Protocol):
@@ -35,17 +36,6 @@ class Waiting(Sized, Protocol):
 
 
 J = TypeVar("J", bound=Waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much work is taken on."""
-
-    inflight: int = 100
-    """Calls at the gateway at once."""
-    pending_messages: int = 65536
-    pending_bytes: int = 64 << 20
-    """Of messages with their headers, among what is pending; and again of those whose calls are in flight."""
 
 
 class Backlog(Generic[J]):

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from natsconnector.dispatch.backlog import Backlog, Limits
+from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
 from natsconnector.dispatch.job import Job
@@ -19,6 +19,7 @@ from natsconnector.dispatch.requesters import Requesters
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.ending import Ending
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, unfinished
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDelivery, IGateway

@@ -29,8 +29,6 @@ class Counts:
     """Messages that ended in a failure, by status."""
     refused: Counter[int] = field(default_factory=Counter)
     """Those of them that were no call, by status."""
-    failed_calls: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Calls that ended in a failure, by function and status."""
     retries: int = 0
     """Attempts that were followed by another one."""
     shed: int = 0

@@ -148,7 +148,6 @@ class Journal(Telling):
     def _failed(self, ending: Ending, call: FunctionCall, error: str, stored: str | None) -> None:
         outcome = ending.outcome
         function = self._name(call, outcome)
-        self.counts.failed_calls[function, outcome.status] += 1
         self.failures.add(self._clock.seconds(), function, outcome)
 
         def say_more(count: int, window_s: float) -> None:

@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.admin.facts import Consumer, Facts, FunctionList, Limits, Nats, Work
+from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.metrics import Metrics
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, failed
 from natsconnector.testing import FakeDelivery
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from natsconnector.admin.events import Events
-from natsconnector.admin.facts import Facts, Limits, Nats, Work
+from natsconnector.admin.facts import Facts, Nats, Work
 from natsconnector.admin.health import Health, Part
 from natsconnector.admin.heartbeat import Heartbeat
 from natsconnector.admin.history import History
@@ -23,6 +23,7 @@ from natsconnector.admin.resources import Page, pages
 from natsconnector.admin.service import Admin
 from natsconnector.admin.status import Status
 from natsconnector.journal.journal import Journal
+from natsconnector.model.limits import Limits
 
 
 class Asked(Service):

@@ -14,9 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from natsconnector.admin.facts import Consumer, FunctionList, Limits
+from natsconnector.admin.facts import Consumer, FunctionList
 from natsconnector.admin.metrics import Metrics
 from natsconnector.journal.journal import Journal
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome
 from tests.admin.test_metrics import FACTS
 

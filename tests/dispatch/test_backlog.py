@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.dispatch.backlog import Backlog, Limits
+from natsconnector.dispatch.backlog import Backlog
+from natsconnector.model.limits import Limits
 
 
 @dataclass(eq=False)

@@ -12,12 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from natsconnector.dispatch.backlog import Limits
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, failed
 from natsconnector.model.reply import Reply
 from natsconnector.model.retries import RetryPolicy

@@ -398,6 +398,16 @@ class RefusedAcksTests(SourceCase):
     def refuse(self, ack: str) -> None:
         self.server.peer.say(b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % ack.encode())
 
+    def refuse_and_try(self) -> None:
+        """Refuse an acknowledgement; after the pause another message is acknowledged, to see whether that goes."""
+        self.take()
+        self.refuse(self.deliver(1))
+        self.deliveries[0].ack()
+        self.said()
+        self.clock.advance(1)
+        self.deliver(2)
+        self.deliveries[1].ack()
+
     def test_refused(self) -> None:
         """Nothing more is taken but one at a time, with growing pauses; it is told, and seen by who asks."""
         self.take()
@@ -436,13 +446,7 @@ class RefusedAcksTests(SourceCase):
 
     def test_allowed_again(self) -> None:
         """An acknowledgement that gets through shows that all is well, without a restart."""
-        self.take()
-        self.refuse(self.deliver(1))
-        self.deliveries[0].ack()
-        self.said()
-        self.clock.advance(1)
-        self.deliver(2)
-        self.deliveries[1].ack()
+        self.refuse_and_try()
         with capturedLogs() as events:
             self.server.peer.say(b"PONG\r\n" * 3)
             self.said()
@@ -452,13 +456,7 @@ class RefusedAcksTests(SourceCase):
 
     def test_no_answer(self) -> None:
         """Where the server does not say whether it takes an acknowledgement, the next message shows it."""
-        self.take()
-        self.refuse(self.deliver(1))
-        self.deliveries[0].ack()
-        self.said()
-        self.clock.advance(1)
-        self.deliver(2)
-        self.deliveries[1].ack()
+        self.refuse_and_try()
         self.said()
         self.assertEqual(self.pulled, [])
         self.source._in_hand._not_answered(Failure(FlushTimeout(10)))
