@@ -6,11 +6,9 @@ import json
 import os
 import re
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
@@ -25,10 +23,10 @@ from twisted.web.server import NOT_DONE_YET, Site
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import ConnectionLost, Msg, NatsClient, NoResponders
+from tests.integration.forks import TWISTD, Fork
 from tests.integration.ports import free_port
 
 reactor = cast(Any, _reactor)
-ROOT = str(Path(__file__).parent.parent.parent)
 WAIT_S = 60.0
 """How long any one event may take before a test fails; no test waits for it when all is well."""
 
@@ -199,14 +197,10 @@ class ConnectorProcess(ProcessProtocol):
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
-        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
-        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
+        clean = {"PATH": os.environ.get("PATH", "")}
         # Several run at once, and all would want the port of the default.
         clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
-        self._process = reactor.spawnProcess(
-            self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
-        )
+        self._process = Fork(reactor, self, TWISTD, ["-n", *twistd_flags, "natsconnector", *flags], clean)
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")

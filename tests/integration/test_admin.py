@@ -16,8 +16,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
 from natsconnector.local.nats_server import NatsServer
+from tests.integration.forks import ROOT, run_tool
 from tests.integration.ports import free_port
-from tests.integration.support import ROOT, WAIT_S, ConnectorCase, ConnectorProcess, envelope, reactor
+from tests.integration.support import WAIT_S, ConnectorCase, ConnectorProcess, envelope, reactor
 
 
 class AdminCase(ConnectorCase):
@@ -56,11 +57,8 @@ class AdminCase(ConnectorCase):
 
     async def probe(self, *arguments: str) -> tuple[str, int]:
         """What the command prints, and its exit code."""
-        out, err, code = await getProcessOutputAndValue(
-            sys.executable,
-            ["-m", "natsconnector", "probe", *arguments],
-            {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": ROOT, "NATSCONNECTOR_ADMIN": self.endpoint},
-        )
+        environment = {"NATSCONNECTOR_ADMIN": self.endpoint}
+        out, err, code = await run_tool(reactor, "probe", *arguments, environment=environment)
         return (out + err).decode(), code
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.internet.utils import getProcessOutputAndValue
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats.jetstream import JetStream
+from tests.integration.forks import run_tool
 from tests.integration.support import ConnectorCase, Recorded, reactor
 
 
@@ -23,10 +19,7 @@ class CommandCase(ConnectorCase):
     async def command(self, *arguments: str, **environment: str) -> tuple[str, str, int]:
         """Output, errors and exit code."""
         connection = {"NATS_URL": self.server.url, "gateway_url": self.gateway.url}
-        run: Deferred[Any] = getProcessOutputAndValue(
-            sys.executable, ["-m", "natsconnector", *arguments], {**connection, **environment}, reactor=reactor
-        )
-        output, errors, code = await run
+        output, errors, code = await run_tool(reactor, *arguments, environment={**connection, **environment})
         return output.decode(), errors.decode(), code
 
 

@@ -12,7 +12,7 @@ from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import Msg
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.nats.jetstream.acks import version
-from tests.integration.support import ConnectorCase, ConnectorProcess, Recorded, Waits, envelope, reactor
+from tests.integration.support import WAIT_S, ConnectorCase, ConnectorProcess, Recorded, Waits, envelope, reactor
 
 QUICK = ("--retry-wait", "10ms", "--retry-max-wait", "50ms")
 
@@ -25,7 +25,7 @@ class StreamCase(ConnectorCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
-        self.js = JetStream(self.client)
+        self.js = JetStream(self.client, timeout_s=WAIT_S)
         await self.js.create_stream({"name": "CALLS", "subjects": ["function.*"], "storage": "file"})
         await self.js.create_stream({"name": "DEAD", "subjects": ["dead"], "storage": "file"})
 

@@ -7,14 +7,14 @@ import re
 import sys
 from pathlib import Path
 
-from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
 from natsconnector.local.nats_server import NatsServer, find_nats_server
 from natsconnector.nats import Msg, NatsClient, PermissionsViolation
 from natsconnector.nats.jetstream import JetStream
+from tests.integration.forks import ROOT, run_tool
 from tests.integration.ports import free_port
-from tests.integration.support import ROOT, WAIT_S, ConnectorProcess, RecordingGateway, envelope, reactor
+from tests.integration.support import WAIT_S, ConnectorProcess, RecordingGateway, envelope, reactor
 
 CONFIG = Path(ROOT) / "deployment" / "nats" / "nats-server.conf"
 USERS = re.findall(r"user: (\w+), password: \$(\w+)", CONFIG.read_text())
@@ -69,7 +69,7 @@ class ConfigurationTests(TestCase):
 
     async def stream_connector(self) -> ConnectorProcess:
         """The connector on a stream, after the admin has made the streams."""
-        self.js = JetStream(await self.client("admin"))
+        self.js = JetStream(await self.client("admin"), timeout_s=WAIT_S)
         await self.js.create_stream({"name": "CALLS", "subjects": ["function.call"], "retention": "workqueue"})
         await self.js.create_stream({"name": "DEAD", "subjects": ["dead"]})
         return await self.connector(
@@ -78,9 +78,8 @@ class ConfigurationTests(TestCase):
 
     async def command(self, name: str, user: str, *flags: str) -> tuple[int, list[str]]:
         """Run a command as its users do; exit code and lines."""
-        argv = ["-m", "natsconnector", name, "--nats", self.url(user), "--inbox-prefix", f"_INBOX_{user}", *flags]
-        environment = {**os.environ, "PYTHONPATH": ROOT}
-        output, errors, code = await getProcessOutputAndValue(sys.executable, argv, environment)
+        argv = [name, "--nats", self.url(user), "--inbox-prefix", f"_INBOX_{user}", *flags]
+        output, errors, code = await run_tool(reactor, *argv, environment={})
         return code, (output + errors).decode().splitlines()
 
     def assertNothingRefused(self, connector: ConnectorProcess) -> None:

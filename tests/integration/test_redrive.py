@@ -15,6 +15,7 @@ from natsconnector.commands import redrive
 from natsconnector.messages.redrive import Redrive, Selection
 from natsconnector.model.dead_letter import letter_headers
 from natsconnector.nats import ConnectionLost, Msg
+from tests.integration.forks import run_tool
 from tests.integration.support import Recorded, envelope, reactor
 from tests.integration.test_jetstream import StreamCase
 from tests.messages.test_redrive import parse
@@ -33,8 +34,8 @@ class RedriveCase(StreamCase):
 
     async def redrive(self, *flags: str) -> tuple[int, list[str]]:
         """Run the command as its users do; exit code and lines."""
-        argv = ["-m", "natsconnector", "redrive", "--stream", "DEAD", "--nats", self.server.url, *flags]
-        output, errors, code = await getProcessOutputAndValue(sys.executable, argv, os.environ)
+        argv = ["redrive", "--stream", "DEAD", "--nats", self.server.url, *flags]
+        output, errors, code = await run_tool(reactor, *argv, environment={})
         return code, (output + errors).decode().splitlines()
 
     async def stored(self, stream: str) -> list[bytes]:

@@ -264,7 +264,7 @@ class StreamTests(TopicCase):
 
     async def test_topics_from_a_stream(self) -> None:
         """One message for several functions: only the one that failed is tried again; then it is acknowledged once."""
-        js = JetStream(self.client)
+        js = JetStream(self.client, timeout_s=WAIT_S)
         await js.create_stream({"name": "ORDERS", "subjects": ["orders.*"]})
 
         def respond(recorded: Recorded) -> None:
@@ -283,7 +283,7 @@ class StreamTests(TopicCase):
 
     async def test_limited_function_holds_no_pulled_message(self) -> None:
         """More messages for a function at its limit than may be pulled: the others are taken all the same."""
-        js = JetStream(self.client)
+        js = JetStream(self.client, timeout_s=WAIT_S)
         await js.create_stream({"name": "ORDERS", "subjects": ["t.*"]})
         self.gateway.functions = []
         self.gateway.deploy("narrow", **{"topic": "t.narrow", "natsconnector.max-inflight": "1"})
