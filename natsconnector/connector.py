@@ -72,8 +72,9 @@ class Connector(Service):
         """Begin; a line ``natsconnector ready`` follows when messages can come in."""
         super().startService()
         self._log.info(
-            "natsconnector {version}, {given}", version=__version__, given=", ".join(self._given) or "defaults"
-        )
+            "natsconnector {version}, {given}",
+            version=__version__, given=", ".join(self._given) or "defaults", event="starting",
+        )  # fmt: skip
         self._warn(self._warnings)
         self.dispatcher.on_hold(self._hold)
         for source in self.sources:
@@ -82,7 +83,10 @@ class Connector(Service):
         if self.catalogue is not None:
             self.catalogue.start()
         else:
-            self._log.debug("function annotations are ignored: set --gateway-credentials so that they can be read")
+            self._log.debug(
+                "function annotations are ignored: set --gateway-credentials so that they can be read",
+                event="annotations_ignored",
+            )
         for source in self.sources:
             source.watch(self._look_at_sources)
         self._look_at_sources()
@@ -118,7 +122,7 @@ class Connector(Service):
             self._look_around = self._cautions()
             self._look_around.addCallback(self._warn)
             self._look_around.addErrback(lambda f: f.trap(CancelledError) and None)
-            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f))
+            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f, event="defect"))
 
     def _warn(self, cautions: Iterable[str]) -> None:
         for caution in cautions:
@@ -142,15 +146,16 @@ class Connector(Service):
             "stopping: {inflight} calls in flight, {pending} messages wait",
             inflight=self.dispatcher.inflight,
             pending=self.dispatcher.pending,
+            event="stopping",
         )
         try:
             self._working_off = Deferred.fromCoroutine(self._work_off())
             await self._working_off.addTimeout(self._shutdown_timeout_s, self._clock)
         except (CancelledError, TimeoutError) as e:
             self._log.warn(
-                "{why}: {left} calls are given up, answered 503 or left to a later delivery",
-                why="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
-                left=self.dispatcher.inflight + self.dispatcher.pending,
+                "{reason}: {count} calls are given up, answered 503 or left to a later delivery",
+                reason="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
+                count=self.dispatcher.inflight + self.dispatcher.pending,
                 event="given_up",
             )
         self.dispatcher.give_up()
@@ -158,7 +163,7 @@ class Connector(Service):
             try:
                 await self.client.flush(_LAST_FLUSH_S)
             except NatsError as e:
-                self._log.warn("the last answers may not have been sent: {reason}", reason=e)
+                self._log.warn("the last answers may not have been sent: {reason}", reason=e, event="last_flush_failed")
         await self.client.close()
         if self.catalogue is not None:
             await self.catalogue.stop()

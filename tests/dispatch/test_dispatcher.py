@@ -675,7 +675,7 @@ class FunctionsTests(DispatcherCase):
             dispatcher.dispatch(FakeDelivery(b"x", "t2", durable=True))
         self.assertAnswered(core, 404)
         about = [event["event"] for event in events]
-        self.assertEqual(about, ["message_refused", "topic_without_function", "message_left"])
+        self.assertEqual(about, ["message_refused", "topic_without_function"])
         self.clock.advance(301)
         late = FakeDelivery(b"x", "t", durable=True)
         dispatcher.dispatch(late)
