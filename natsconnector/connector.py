@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 from natsconnector import __version__
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.journal.journal import Journal
-from natsconnector.model.seams import IGateway, ISource
+from natsconnector.model.seams import IDelivery, IGateway, ISource, ITracer
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.planning.catalogue import Catalogue
 
@@ -28,6 +29,7 @@ class Connector(Service):
 
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
     :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
+    :param tracer: is told of every message, where traces are sent.
     :param gateway_name: where the gateway is, for the log.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
@@ -48,6 +50,7 @@ class Connector(Service):
         given: Sequence[str] = (),
         warnings: Sequence[str] = (),
         cautions: Callable[[], Deferred[Any]] = lambda: succeed(()),
+        tracer: ITracer | None = None,
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -62,6 +65,7 @@ class Connector(Service):
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
         self._cautions = cautions
+        self._tracer = tracer
         self._look_around: Deferred[Any] | None = None
         self._not_ready_since: float | None = None
         self._has_been_ready = False
@@ -77,8 +81,12 @@ class Connector(Service):
         )  # fmt: skip
         self._warn(self._warnings)
         self.dispatcher.on_hold(self._hold)
+        deliver = self.dispatcher.dispatch
+        if self._tracer is not None:
+            self._tracer.start()
+            deliver = partial(self._dispatch_traced, self._tracer)
         for source in self.sources:
-            source.start(self.dispatcher.dispatch)
+            source.start(deliver)
         self.client.start()
         if self.catalogue is not None:
             self.catalogue.start()
@@ -90,6 +98,9 @@ class Connector(Service):
         for source in self.sources:
             source.watch(self._look_at_sources)
         self._look_at_sources()
+
+    def _dispatch_traced(self, tracer: ITracer, delivery: IDelivery) -> None:
+        self.dispatcher.dispatch(tracer.message(delivery))
 
     def _hold(self, held: bool) -> None:
         for source in self.sources:
@@ -168,6 +179,8 @@ class Connector(Service):
         if self.catalogue is not None:
             await self.catalogue.stop()
         await self._gateway.close()
+        if self._tracer is not None:
+            await self._tracer.stop()
         self.journal.finish()
 
     async def _work_off(self) -> None:

@@ -21,12 +21,12 @@ from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, failed
 from natsconnector.model.reply import Reply
 from natsconnector.model.retries import RetryPolicy
-from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyNotSent
+from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ITracer, ReplyNotSent
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
-from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource
+from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource, FakeTracer
 
 OK = Outcome(200, b"done")
 REFUSED = failed(502, "the gateway is unreachable", not_executed=True)
@@ -81,6 +81,7 @@ class FakesTests(SynchronousTestCase):
         verifyObject(ISource, FakeSource())
         verifyObject(IGateway, FakeGateway())
         verifyObject(IDeadLetters, FakeDeadLetters())
+        verifyObject(ITracer, FakeTracer())
 
 
 class CallingTests(DispatcherCase):
