@@ -94,6 +94,7 @@ class ExportTests(TestCase):
         """What the libraries complain of, in whichever thread, is told once and counted, without a URL's query."""
         export = Export(self.clock, "1.2.3", Stuck)
         library = logging.getLogger("opentelemetry.exporter.example")
+        library.setLevel(logging.INFO)
         with capturedLogs() as events:
             export.start()
             for _ in range(3):
