@@ -147,7 +147,7 @@ class Catalogue:
         if self._fault is None:
             kept = "the last list is kept" if self.is_known else "messages for topics wait for a first list"
             self._log.warn(
-                f"cannot list the functions, {kept}: {{reason}}", reason=reason, event="functions_not_listed"
+                "cannot list the functions, " + kept + ": {reason}", reason=reason, event="functions_not_listed"
             )
         self._fault = reason
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.config import traces
+from natsconnector.config.reading import read
 from natsconnector.config.traces import wants_traces
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
@@ -53,6 +54,15 @@ class WantsTracesTests(SynchronousTestCase):
         wanted, why_not = wants_traces(ENDPOINT)
         self.assertFalse(wanted)
         self.assertIn("natsconnector[otel]", why_not or "")
+
+    def test_settings(self) -> None:
+        """The connector's settings have the decision, and its warnings the reason; commands beside it send nothing."""
+        self.assertTrue(read({}, ENDPOINT).sends_traces)
+        self.assertFalse(read({}, {}).sends_traces)
+        self.assertFalse(read({}, ENDPOINT, is_whole=False).sends_traces)
+        settings = read({}, {**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+        self.assertFalse(settings.sends_traces)
+        self.assertIn("OTEL_EXPORTER_OTLP_PROTOCOL", settings.warnings[-1])
 
 
 class IsThereTests(SynchronousTestCase):
