@@ -2,7 +2,7 @@
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-# Extras of pyproject.toml to install, as in `embedded`; none for the connector alone.
+# Extras of pyproject.toml to install, as in `otel` or `embedded,otel`; none for the connector alone.
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from docs.events import events
 from natsconnector.config.flags import Flag
 from natsconnector.config.settings import FLAGS
 
@@ -29,6 +31,18 @@ def _cells(flag: Flag) -> list[str]:
     return [f"`{flag.usage}`", "; ".join(words), ", ".join(names), _markdown(flag.meaning)]
 
 
+def events_table() -> str:
+    """The table of all events with their fields."""
+    rows = ["| event | logger | fields |", "|---|---|---|"]
+    for name, event in sorted(events().items()):
+        rows.append(f"| `{name}` | {_codes(event.parts)} | {_codes(event.fields)} |".replace("|  |", "| |"))
+    return "\n".join(rows) + "\n"
+
+
+def _codes(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
 def _markdown(text: str) -> str:
     """A help text with its stars, pipes and angle brackets as they stand."""
     return re.sub(r"([*|<>])", r"\\\1", text)
@@ -46,8 +60,11 @@ def replaced(document: str, name: str, text: str) -> str:
 
 def written() -> dict[Path, str]:
     """Every document that has something from the code in it, as it should be."""
-    readme = ROOT / "README.md"
-    return {readme: replaced(readme.read_text(), "settings", settings_table())}
+    readme, log = ROOT / "README.md", ROOT / "docs" / "log.md"
+    return {
+        readme: replaced(readme.read_text(), "settings", settings_table()),
+        log: replaced(log.read_text(), "events", events_table()),
+    }
 
 
 if __name__ == "__main__":

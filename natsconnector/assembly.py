@@ -32,7 +32,7 @@ from natsconnector.messages.replies import Replies
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.limits import Limits
 from natsconnector.model.retries import RetryPolicy
-from natsconnector.model.seams import IDeadLetters, ISource
+from natsconnector.model.seams import IDeadLetters, IGateway, ISource, ITracer
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import Terms
@@ -115,7 +115,8 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     )
     terms = Terms(retries, max_inflight=settings.max_inflight_per_function, content_type=settings.content_type)
     catalogue = make_catalogue(reactor, credentials, terms, settings)
-    gateway = GatewayClient(
+    tracer = make_tracer(reactor, settings)
+    gateway: IGateway = GatewayClient(
         reactor,
         settings.gateway,
         timeout_s=settings.timeout_s,
@@ -124,6 +125,8 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         credentials=credentials if settings.gateway_auth_scope == "all" else None,
         ca_file=settings.gateway_ca,
     )
+    if tracer is not None:
+        gateway = tracer.gateway(gateway)
     dispatcher = Dispatcher(
         gateway,
         reactor,
@@ -158,8 +161,21 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         given=settings.given,
         warnings=settings.warnings,
         cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),
+        tracer=tracer,
         shutdown_timeout_s=settings.shutdown_timeout_s,
     )
+
+
+def make_tracer(reactor: Any, settings: Settings) -> ITracer | None:
+    """What sends traces, where they are wanted."""
+    if not settings.sends_traces:
+        return None
+    # Not at the top: nothing of these libraries is loaded unless they are used.
+    from natsconnector.tracing.export import Export
+    from natsconnector.tracing.spans import OpenTelemetry
+
+    subjects = (*(settings.subjects or ()), *(settings.topics or ()))
+    return OpenTelemetry(Export(reactor, __version__), settings.gateway, subjects)
 
 
 def make_limits(settings: Settings) -> Limits:

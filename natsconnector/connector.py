@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 from natsconnector import __version__
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.journal.journal import Journal
-from natsconnector.model.seams import IGateway, ISource
+from natsconnector.model.seams import IDelivery, IGateway, ISource, ITracer
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.planning.catalogue import Catalogue
 
@@ -28,6 +29,7 @@ class Connector(Service):
 
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
     :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
+    :param tracer: is told of every message, where traces are sent.
     :param gateway_name: where the gateway is, for the log.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
@@ -48,6 +50,7 @@ class Connector(Service):
         given: Sequence[str] = (),
         warnings: Sequence[str] = (),
         cautions: Callable[[], Deferred[Any]] = lambda: succeed(()),
+        tracer: ITracer | None = None,
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -62,6 +65,7 @@ class Connector(Service):
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
         self._cautions = cautions
+        self._tracer = tracer
         self._look_around: Deferred[Any] | None = None
         self._not_ready_since: float | None = None
         self._has_been_ready = False
@@ -72,20 +76,31 @@ class Connector(Service):
         """Begin; a line ``natsconnector ready`` follows when messages can come in."""
         super().startService()
         self._log.info(
-            "natsconnector {version}, {given}", version=__version__, given=", ".join(self._given) or "defaults"
-        )
+            "natsconnector {version}, {given}",
+            version=__version__, given=", ".join(self._given) or "defaults", event="starting",
+        )  # fmt: skip
         self._warn(self._warnings)
         self.dispatcher.on_hold(self._hold)
+        deliver = self.dispatcher.dispatch
+        if self._tracer is not None:
+            self._tracer.start()
+            deliver = partial(self._dispatch_traced, self._tracer)
         for source in self.sources:
-            source.start(self.dispatcher.dispatch)
+            source.start(deliver)
         self.client.start()
         if self.catalogue is not None:
             self.catalogue.start()
         else:
-            self._log.debug("function annotations are ignored: set --gateway-credentials so that they can be read")
+            self._log.debug(
+                "function annotations are ignored: set --gateway-credentials so that they can be read",
+                event="annotations_ignored",
+            )
         for source in self.sources:
             source.watch(self._look_at_sources)
         self._look_at_sources()
+
+    def _dispatch_traced(self, tracer: ITracer, delivery: IDelivery) -> None:
+        self.dispatcher.dispatch(tracer.message(delivery))
 
     def _hold(self, held: bool) -> None:
         for source in self.sources:
@@ -118,7 +133,7 @@ class Connector(Service):
             self._look_around = self._cautions()
             self._look_around.addCallback(self._warn)
             self._look_around.addErrback(lambda f: f.trap(CancelledError) and None)
-            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f))
+            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f, event="defect"))
 
     def _warn(self, cautions: Iterable[str]) -> None:
         for caution in cautions:
@@ -142,15 +157,16 @@ class Connector(Service):
             "stopping: {inflight} calls in flight, {pending} messages wait",
             inflight=self.dispatcher.inflight,
             pending=self.dispatcher.pending,
+            event="stopping",
         )
         try:
             self._working_off = Deferred.fromCoroutine(self._work_off())
             await self._working_off.addTimeout(self._shutdown_timeout_s, self._clock)
         except (CancelledError, TimeoutError) as e:
             self._log.warn(
-                "{why}: {left} calls are given up, answered 503 or left to a later delivery",
-                why="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
-                left=self.dispatcher.inflight + self.dispatcher.pending,
+                "{reason}: {count} calls are given up, answered 503 or left to a later delivery",
+                reason="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
+                count=self.dispatcher.inflight + self.dispatcher.pending,
                 event="given_up",
             )
         self.dispatcher.give_up()
@@ -158,11 +174,13 @@ class Connector(Service):
             try:
                 await self.client.flush(_LAST_FLUSH_S)
             except NatsError as e:
-                self._log.warn("the last answers may not have been sent: {reason}", reason=e)
+                self._log.warn("the last answers may not have been sent: {reason}", reason=e, event="last_flush_failed")
         await self.client.close()
         if self.catalogue is not None:
             await self.catalogue.stop()
         await self._gateway.close()
+        if self._tracer is not None:
+            await self._tracer.stop()
         self.journal.finish()
 
     async def _work_off(self) -> None:

@@ -67,4 +67,4 @@ class Signals(Service):
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            self._log.info("stopping already")
+            self._log.info("{signal}: stopping already", signal=name, event="signal")

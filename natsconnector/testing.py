@@ -11,7 +11,7 @@ from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import Outcome, unfinished
 from natsconnector.model.reply import Reply
-from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyTooLarge
+from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ITracer, ReplyTooLarge
 
 
 @implementer(IDelivery)
@@ -165,4 +165,33 @@ class FakeGateway:
 
     def close(self) -> Deferred[None]:
         self.closed = True
+        return succeed(None)
+
+
+@implementer(ITracer)
+class FakeTracer:
+    """
+    A tracer that changes nothing.
+
+    :ivar messages: those that it was told of; :ivar gateways: likewise; :ivar is_running: it was started, not stopped.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[IDelivery] = []
+        self.gateways: list[IGateway] = []
+        self.is_running = False
+
+    def start(self) -> None:
+        self.is_running = True
+
+    def message(self, delivery: IDelivery) -> IDelivery:
+        self.messages.append(delivery)
+        return delivery
+
+    def gateway(self, gateway: IGateway) -> IGateway:
+        self.gateways.append(gateway)
+        return gateway
+
+    def stop(self) -> Deferred[None]:
+        self.is_running = False
         return succeed(None)

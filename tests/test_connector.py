@@ -18,7 +18,7 @@ from natsconnector.model.outcome import Outcome
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
-from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource
+from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource, FakeTracer
 
 CALL = b'{"function": "f"}'
 
@@ -53,6 +53,7 @@ class ConnectorTests(SynchronousTestCase):
         self.client = FakeClient(self.order)
         self.source = FakeSource()
         self.gateway = FakeGateway()
+        self.tracer = FakeTracer()
         journal = Journal(self.clock)
         self.patch(self.source, "stop", self.noted("stop taking", self.source.stop))
         self.patch(self.gateway, "close", self.noted("close gateway", self.gateway.close))
@@ -74,6 +75,7 @@ class ConnectorTests(SynchronousTestCase):
             journal,
             gateway_name="http://gw",
             warnings=["beware"],
+            tracer=self.tracer,
             shutdown_timeout_s=10,
         )
 
@@ -105,6 +107,21 @@ class ConnectorTests(SynchronousTestCase):
             self.source.become(None)
             self.assertEqual(self.ready_lines(logs), 2)
         self.assertIn("beware", [event.get("text") for event in logs if event["log_level"] is LogLevel.warn])
+
+    def test_traces(self) -> None:
+        """The tracer sees every message before it is taken, and is emptied when all calls have ended."""
+        self.connector.startService()
+        self.assertTrue(self.tracer.is_running and self.source.deliver)
+        delivery = FakeDelivery(CALL)
+        assert self.source.deliver is not None
+        self.source.deliver(delivery)
+        self.assertEqual((self.tracer.messages, len(self.gateway.calls)), ([delivery], 1))
+        stopped = self.connector.stopService()
+        self.assertTrue(self.tracer.is_running)
+        self.gateway.end(Outcome(200))
+        self.successResultOf(stopped)
+        self.assertTrue(self.gateway.closed)
+        self.assertFalse(self.tracer.is_running)
 
     def test_without_a_list_of_functions(self) -> None:
         """It says once that annotations cannot be read, and works without them."""

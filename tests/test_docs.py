@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import re
 import shlex
-from collections import defaultdict
 from pathlib import Path
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from docs import reference
+from docs.events import events
 from natsconnector import __version__
 from natsconnector.__main__ import COMMANDS
+from natsconnector.config import logs
 from natsconnector.config.options import Options
 from natsconnector.nats import handshake
 from natsconnector.planning import annotations as known
@@ -100,39 +100,30 @@ class TopicsDocumentTests(SynchronousTestCase):
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
 
 
-def events() -> dict[str, set[str]]:
-    """The events that the code logs, each with the levels at which it does; no level where that is a variable."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "natsconnector").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            for keyword in node.keywords:
-                if keyword.arg == "event" and isinstance(keyword.value, ast.Constant):
-                    found[str(keyword.value.value)].add(node.func.attr)
-            # The journal has two methods of its own, which are given level and event.
-            name = node.args[1] if path.parent.name == "journal" and len(node.args) > 1 else None
-            if node.func.attr in ("_tell", "_repeated") and isinstance(name, ast.Constant):
-                level = {node.args[0].attr} if isinstance(node.args[0], ast.Attribute) else set()
-                found[str(name.value)] |= level
-                if node.func.attr == "_repeated":
-                    found[str(name.value) + "_again"] |= level
-    return found
-
-
 class LogDocumentTests(SynchronousTestCase):
     """docs/log.md."""
 
+    text = (ROOT / "docs" / "log.md").read_text()
+
     def test_events(self) -> None:
-        """It has every event of the code with its level, and no other."""
-        rows = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \|", (ROOT / "docs" / "log.md").read_text(), re.MULTILINE)
-        told = {event: set(levels.split(", ")) for event, levels in rows}
+        """It has every event of the code with its levels, and no other; no line of the code is without an event."""
+        rows = re.findall(r"^\| `(\w+)` \| (\w[\w, ]*) \|", self.text.partition("## Fields\n")[0], re.MULTILINE)
+        told = {event: sorted(levels.split(", ")) for event, levels in rows}
         self.assertEqual(len(told), len(rows))
-        logged = events()
-        self.assertGreater(len(logged), 30)
-        self.assertEqual(sorted(told), sorted(logged))
-        for event, levels in logged.items():
-            self.assertLessEqual(levels, told[event], event)
+        self.assertEqual(told.pop(logs.NOT_OURS), ["any"])
+        self.assertEqual(told, {name: sorted(event.levels) for name, event in events().items()})
+
+    def test_fields(self) -> None:
+        """It has every field that an event has, and no other; which event has which is generated."""
+        fields = self.text.partition("## Fields\n")[2].partition("###")[0]
+        told = re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)
+        self.assertEqual(sorted(told), sorted(set().union(*(event.fields for event in events().values()))))
+
+    def test_parts(self) -> None:
+        """It has the short name of every part that logs."""
+        for event in events().values():
+            for part in event.parts:
+                self.assertIn(f"`{part}`", self.text.partition("## Events")[0])
 
 
 class VersionTests(SynchronousTestCase):

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "journal": {"model"},
     "web": set(),
     "admin": {"model", "journal", "web"},
+    "tracing": {"model", "journal"},
     "local": {"web"},
     "testing": {"model"},
     "connector": {"model", "nats", "planning", "dispatch", "journal"},
@@ -38,6 +39,7 @@ IO = {"twisted", "treq", "zope", "socket", "subprocess"}
 PURE = [
     *(f"model/{name}" for name in "call dead_letter function headers limits outcome reply retries subjects".split()),
     *(f"planning/{name}" for name in "annotations calls permissions".split()),
+    "config/traces",
     "config/values",
     "admin/facts",
     "admin/health",
@@ -127,10 +129,11 @@ class ImportRuleTests(SynchronousTestCase):
                 self.assertNotRegex(path.read_text(), r"from twisted.internet import .*\breactor\b", str(path))
 
     def test_plugin_does_not_choose_the_reactor(self) -> None:
-        """Neither the plugin nor the assembly, both imported for --help, installs a reactor."""
+        """Neither the plugin nor the assembly, both imported for --help, installs a reactor or loads an extra."""
         code = (
             "import sys, natsconnector.assembly, twisted.plugins.natsconnector_plugin;"
-            "assert 'twisted.internet.reactor' not in sys.modules"
+            "assert 'twisted.internet.reactor' not in sys.modules;"
+            "assert 'opentelemetry' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT.parent)
 

@@ -22,6 +22,18 @@ from zope.interface import implementer
 
 from natsconnector.model.shown import shown
 
+# The short name of each part that logs, where it is another one than that of its folder or module.
+_PARTS = {
+    "dispatch": "calls",
+    "journal": "calls",
+    "log_legacy": "twisted",
+    "planning": "functions",
+    "signals": "connector",
+    "tracing": "traces",
+}
+NOT_OURS = "twisted"
+"""The event of lines that name none: those of the framework, and of other libraries."""
+
 # Fields of an event that the observers give a place of their own, or that are the logging library's.
 _OWN_FIELDS = frozenset(
     "log_format log_level log_logger log_namespace log_source log_system log_time log_trace log_failure log_legacy"
@@ -85,6 +97,13 @@ class _AtLeast:
         return PredicateResult.no if level < self._least else PredicateResult.maybe
 
 
+def part_of(namespace: str) -> str:
+    """The short name of what logs under a namespace, which is a module's path: ``nats`` for the NATS client."""
+    first, _, rest = namespace.partition(".")
+    name = rest.partition(".")[0] if first == "natsconnector" and rest else first
+    return _PARTS.get(name, name)
+
+
 def _console_line(event: LogEvent) -> str:
     level = (event.get("log_level") or LogLevel.info).name
     text = formatEvent(event)
@@ -92,17 +111,22 @@ def _console_line(event: LogEvent) -> str:
         text = f"{text}\n{_traceback(event)}"
     # A line is an entry: what a peer or a function put into a text must not look like an entry of ours.
     lines = shown(text).rstrip("\n").replace("\n", "\n    ")
-    return f"{_time(event)} {level:<5} [{event.get('log_namespace', '-')}] {lines}\n"
+    return f"{_time(event)} {level:<5} [{part_of(event.get('log_namespace', '-'))}] {lines}\n"
 
 
 def _json_line(event: LogEvent) -> str:
+    is_ours = isinstance(event.get("event"), str)
     entry: dict[str, Any] = {
         "time": _time(event),
         "level": (event.get("log_level") or LogLevel.info).name,
-        "logger": event.get("log_namespace", "-"),
+        "logger": part_of(event.get("log_namespace", "-")),
+        "event": event["event"] if is_ours else NOT_OURS,
         "message": formatEvent(event),
     }
-    entry.update({name: value for name, value in event.items() if name not in _OWN_FIELDS and name not in entry})
+    if is_ours:  # the fields of others are anything at all
+        for name, value in event.items():
+            if value is not None and name not in _OWN_FIELDS:
+                entry.setdefault(name, value)
     if "log_failure" in event:
         entry["traceback"] = _traceback(event)
     return json.dumps(entry, default=str) + "\n"

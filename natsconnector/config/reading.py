@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from natsconnector.config import checks, values
+from natsconnector.config import checks, traces, values
 from natsconnector.config.flags import PREFIX, Flag
 from natsconnector.config.settings import FLAGS, Settings
 
@@ -87,7 +87,11 @@ class _Reading:
         for flag in FLAGS:
             if flag.is_switch:
                 self._found[flag.attribute] = bool(self._found[flag.attribute])
-        return Settings(**self._found, given=tuple(self._given), warnings=tuple(self._warnings))
+        sends_traces, why_not = traces.wants_traces(self._environment) if self._is_whole else (False, None)
+        self._warnings += [why_not] if why_not is not None else []
+        return Settings(
+            **self._found, given=tuple(self._given), warnings=tuple(self._warnings), sends_traces=sends_traces
+        )
 
     def _read_given(self, flag: Flag) -> bool:
         """Read what the user gave for a flag; False if that is nothing."""

@@ -240,6 +240,8 @@ class Settings:
     """What the user gave, as ``NAME=VALUE``; of what may hold a secret only the name."""
     warnings: tuple[str, ...] = ()
     """What the user should know about the configuration, a sentence each."""
+    sends_traces: bool = False
+    """Whether the variables of OpenTelemetry, which its libraries read, ask for traces, and the libraries are there."""
 # fmt: on
 
     def has_given(self, flag: str) -> bool:

@@ -159,4 +159,4 @@ class GatewayClient:
         """In the log, which may know the file, and not for every call."""
         if reason != self._no_credentials:
             self._no_credentials = reason
-            self._log.error("no credentials for the gateway: {reason}", reason=reason)
+            self._log.error("no credentials for the gateway: {reason}", reason=reason, event="no_gateway_credentials")

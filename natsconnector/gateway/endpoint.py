@@ -117,7 +117,10 @@ class _Trust:
         except TlsFault as e:
             if str(e) != self._told and self._ca_file is not None:
                 self._told = str(e)
-                self._log.error("no TLS with the gateway: {reason}: {path}", reason=self._told, path=self._ca_file)
+                self._log.error(
+                    "no TLS with the gateway: {reason}: {file}", reason=self._told, file=self._ca_file,
+                    event="no_gateway_tls",
+                )  # fmt: skip
             raise
         self._told = ""
         return self._known

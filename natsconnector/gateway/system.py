@@ -136,7 +136,9 @@ class SystemClient:
         """Once, not at every refresh."""
         text = faults[0] + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "") if faults else ""
         if text and text != self._ignored.get(path):
-            self._log.warn("GET {path}: an entry is ignored: {text}", path=path, text=text)
+            self._log.warn(
+                "GET {path}: an entry is ignored: {reason}", path=path, reason=text, event="function_ignored"
+            )
         self._ignored[path] = text
 
     async def _get(self, path: str) -> _Answer:

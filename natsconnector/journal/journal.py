@@ -15,8 +15,12 @@ from natsconnector.journal.telling import Telling
 from natsconnector.journal.words import about, counted, printed
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
+from natsconnector.model.headers import trace_id_of
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.seams import IDelivery
+
+# Behind the reason for which a message failed, if its dead letter is somewhere.
+_NAMED_LETTER = {False: "", True: "; {dead_letter}"}
 
 
 class Journal(Telling):
@@ -28,7 +32,7 @@ class Journal(Telling):
 
     :param print_response: tell every response; :param print_response_body: with its body.
     :param print_request_body: tell every call with its body.
-    :param debug: tell successes too, at that level.
+    :param debug: tell successes, and messages that are left to a later delivery, too, at that level.
     :param most_functions: how many functions have counts of their own.
     """
 
@@ -48,6 +52,7 @@ class Journal(Telling):
         self._print_response = print_response or print_response_body
         self._print_response_body = print_response_body
         self._print_request_body = print_request_body
+        self._is_debug = debug
         self._tells_successes = self._print_response or debug
         self._waiting = AnotherAttempt()
         self._names = FunctionNames()
@@ -72,8 +77,8 @@ class Journal(Telling):
         """A call is about to be made."""
         if self._print_request_body:
             self._tell(
-                LogLevel.info, "calling", "calling {function} with {size} bytes: {body} [call {call_id}]",
-                function=call.function, size=len(call.body), body=printed(call.body), call_id=call.call_id,
+                LogLevel.info, "calling", "calling {function} with {size_bytes} bytes: {body} [call {call_id}]",
+                function=call.function, size_bytes=len(call.body), body=printed(call.body), call_id=call.call_id,
             )  # fmt: skip
 
     def retrying(self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float) -> None:
@@ -98,10 +103,10 @@ class Journal(Telling):
         if self._repetitions.is_first(("attempt", function, outcome.status), say_more):
             self._tell(
                 LogLevel.warn, "attempt_failed",
-                "attempt {attempt} for a message on {subject} failed, the next in {delay_s:.1f} s: {error}"
+                "attempt {attempt} for a message on {subject} failed, the next in {delay_s:.1f} s: {reason}"
                 " [call {call_id}]",
-                attempt=attempt, subject=delivery.subject, delay_s=round(delay_s, 3), error=outcome.error(call),
-                function=call.function, status=outcome.status, call_id=call.call_id,
+                attempt=attempt, subject=delivery.subject, delay_s=round(delay_s, 3), reason=outcome.error(call),
+                function=call.function, status=outcome.status, call_id=call.call_id, trace_id=trace_id_of(call.headers),
             )  # fmt: skip
 
     def ended(self, ending: Ending, stored: str | None = None) -> None:
@@ -142,8 +147,8 @@ class Journal(Telling):
             )  # fmt: skip
 
         if self._repetitions.is_first(("refused", subject, status), say_more, self._more_of_other_kinds):
-            text = "refused a message on {subject} with {status}: {error}" + ("" if stored is None else "; {stored}")
-            self._tell(LogLevel.warn, "message_refused", text, error=error, stored=stored, **about(ending))
+            text = "refused a message on {subject} with {status}: {reason}" + _NAMED_LETTER[stored is not None]
+            self._tell(LogLevel.warn, "message_refused", text, reason=error, dead_letter=stored, **about(ending))
 
     def _failed(self, ending: Ending, call: FunctionCall, error: str, stored: str | None) -> None:
         outcome = ending.outcome
@@ -158,22 +163,17 @@ class Journal(Telling):
             )  # fmt: skip
 
         if self._repetitions.is_first(("failed", function, outcome.status), say_more, self._more_of_other_kinds):
-            tries = " after {tries}" if ending.attempts else ""
-            text = (
-                "call of {function} failed for a message on {subject}"
-                + tries
-                + ": {error}"
-                + ("" if stored is None else "; {stored}")
-            )
+            tries = f" after {counted(ending.attempts, 'attempt')}" if ending.attempts else ""
+            text = "call of {function} failed for a message on {subject}" + tries + ": {reason}"
             self._tell(
-                LogLevel.warn, "call_failed", text + " [call {call_id}]", error=error, stored=stored,
-                tries=counted(ending.attempts, "attempt"), **about(ending),
+                LogLevel.warn, "call_failed", text + _NAMED_LETTER[stored is not None] + " [call {call_id}]",
+                reason=error, dead_letter=stored, **about(ending),
             )  # fmt: skip
 
     def headers_skipped(self, subject: str, faults: Sequence[str]) -> None:
         """Headers of a message cannot be read; the others count."""
-        text = "a message on {subject} has headers that cannot be read and are left out: {faults}"
-        self._repeated(LogLevel.warn, "headers_skipped", ("headers", subject), text, subject=subject, faults=faults[0])
+        text = "a message on {subject} has headers that cannot be read and are left out: {reason}"
+        self._repeated(LogLevel.warn, "headers_skipped", ("headers", subject), text, subject=subject, reason=faults[0])
 
     def nobody_wants(self, subject: str) -> None:
         """A durable message came on a topic that no function wants at the moment."""
@@ -193,14 +193,15 @@ class Journal(Telling):
         self.failures.add(self._clock.seconds(), function, ending.outcome)
         self._tell(
             LogLevel.error, "message_given_up",
-            "gave up message {identity} on {subject} after {tries}, with no --dead-letter to keep it: {error}"
-            + ("" if ending.call is None else " [call {call_id}]"),
-            error=ending.outcome.error(ending.call), tries=counted(ending.attempts, "attempt"), **about(ending),
+            "gave up message {identity} on {subject} after " + counted(ending.attempts, "attempt")
+            + ", with no --dead-letter to keep it: {reason}" + ("" if ending.call is None else " [call {call_id}]"),
+            reason=ending.outcome.error(ending.call), **about(ending),
         )  # fmt: skip
 
     def left(self, ending: Ending) -> None:
         """A durable message is left to a later delivery."""
-        self._tell(LogLevel.debug, "message_left", "left message {identity} to a later delivery", **about(ending))
+        if self._is_debug:
+            self._tell(LogLevel.debug, "message_left", "left message {identity} to a later delivery", **about(ending))
 
     def stored(self) -> None:
         """A dead letter is safe."""
@@ -235,12 +236,12 @@ class Journal(Telling):
         if self.is_overloaded:
             return
         self.is_overloaded, self._shed_before = True, self.counts.shed - 1
-        function, slots = busiest or ("no function", 0)
+        function, slots = busiest or (None, None)
+        holder = "" if function is None else ", while {function} holds {slots} slots"
         self._tell(
             LogLevel.warn, "overloaded",
             "overloaded: {pending} messages with {pending_bytes} bytes wait for a call, the oldest for"
-            " {oldest_s:.1f} s, while {function} holds {slots} slots; what the backlog does not hold is answered 503."
-            " More slots:"
+            " {oldest_s:.1f} s" + holder + "; what the backlog does not hold is answered 503. More slots:"
             " --max-inflight; fewer for one function: --max-inflight-per-function",
             pending=pending, pending_bytes=pending_bytes, oldest_s=round(oldest_s, 3), function=function, slots=slots,
         )  # fmt: skip
@@ -250,8 +251,8 @@ class Journal(Telling):
         if self.is_overloaded:
             self.is_overloaded = False
             self._tell(
-                LogLevel.info, "relieved", "no longer overloaded: {shed} messages were answered 503",
-                shed=self.counts.shed - self._shed_before,
+                LogLevel.info, "relieved", "no longer overloaded: {count} messages were answered 503",
+                count=self.counts.shed - self._shed_before,
             )  # fmt: skip
 
     def gateway_away(self, reason: str) -> None:
@@ -262,8 +263,8 @@ class Journal(Telling):
 
     def gateway_back(self, away_s: float, calls: int) -> None:
         """The gateway answers again. :param calls: how many had met its absence."""
-        text = "gateway back after {away_s:.1f} s; {calls} calls had found it away, what waited goes now"
-        self._tell(LogLevel.info, "gateway_back", text, away_s=round(away_s, 3), calls=calls)
+        text = "gateway back after {away_s:.1f} s; {count} calls had found it away, what waited goes now"
+        self._tell(LogLevel.info, "gateway_back", text, away_s=round(away_s, 3), count=calls)
 
     def finish(self) -> None:
         """Tell what is counted so far, for the last time."""
@@ -272,8 +273,8 @@ class Journal(Telling):
         counts = self.counts
         self._tell(
             LogLevel.info, "finished",
-            "{received} messages received; calls: {succeeded} succeeded, {failed} failed, {retries} tried again",
-            received=counts.received, succeeded=counts.succeeded, failed=counts.failed.total(), retries=counts.retries,
+            "{received} messages received; calls: {succeeded} succeeded, {failed} failed, {retried} tried again",
+            received=counts.received, succeeded=counts.succeeded, failed=counts.failed.total(), retried=counts.retries,
         )  # fmt: skip
 
     # Inside
@@ -287,10 +288,10 @@ class Journal(Telling):
         return self._names.name(call.function)
 
     def _tell_response(self, ending: Ending) -> None:
-        text = "{function} answered {status} with {size} bytes after {elapsed_s:.3f} s"
+        text = "{function} answered {status} with {size_bytes} bytes after {duration_s:.3f} s"
         fields = about(ending)
         if self._print_response_body:
             text += ": {body}"
             fields["body"] = printed(ending.outcome.body)
         level = LogLevel.info if self._print_response else LogLevel.debug
-        self._tell(level, "response", text + " [call {call_id}]", size=len(ending.outcome.body), **fields)
+        self._tell(level, "response", text + " [call {call_id}]", size_bytes=len(ending.outcome.body), **fields)

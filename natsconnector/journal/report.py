@@ -54,11 +54,12 @@ class Report:
         if now == before and not (inflight or pending or another):
             return
         self.begin()
+        failed = now.failed - before.failed
         fields: dict[str, Any] = {
             "received": now.received - before.received,
             "succeeded": now.succeeded - before.succeeded,
-            "failed": (now.failed - before.failed).total(),
-            "kinds": by_status(now.failed - before.failed),
+            "failed": failed.total(),
+            "statuses": {str(status): count for status, count in sorted(failed.items())} or None,
             "retried": now.retries - before.retries,
             "inflight": inflight,
             "pending": pending,
@@ -67,8 +68,9 @@ class Report:
         self._tell(
             LogLevel.info,
             "report",
-            "in the last minute: {received} messages received; {succeeded} calls succeeded, {failed} failed{kinds},"
-            " {retried} attempts are tried again; now {inflight} in flight, {pending} waiting for a slot,"
+            "in the last minute: {received} messages received; {succeeded} calls succeeded, {failed} failed"
+            + by_status(failed)
+            + ", {retried} attempts are tried again; now {inflight} in flight, {pending} waiting for a slot,"
             " {waiting} for another attempt",
             **fields,
         )

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from natsconnector.model.ending import Ending
+from natsconnector.model.headers import trace_id_of
 
 _MOST_PRINTED_BYTES = 4096
 
 
 def about(ending: Ending) -> dict[str, object]:
     """The fields that every line about an end has."""
+    headers = ending.delivery.headers if ending.call is None else ending.call.headers
     return {
         "subject": ending.delivery.subject,
         "identity": ending.delivery.identity,
         "function": ending.call and ending.call.function,
         "call_id": ending.call and ending.call.call_id,
+        "trace_id": trace_id_of(headers),
         "status": ending.outcome.status,
         "attempts": ending.attempts,
-        "elapsed_s": round(ending.elapsed_s, 6),
+        "duration_s": round(ending.elapsed_s, 6),
     }
 
 

@@ -52,7 +52,7 @@ class Embedded(Service):
         self._connector.startService()
 
     def _could_not_start(self, failure: Any) -> None:
-        self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage())
+        self._log.critical("cannot start: {reason}", reason=failure.getErrorMessage(), event="not_started")
         # twistd has no other way to end with a code that is not 0.
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -76,8 +76,9 @@ class LocalGateway:
     async def _start(self) -> None:
         self._port = await self._endpoint.listen(self._site)
         self._log.info(
-            "local gateway on {url}: {functions}", url=self.url, functions=", ".join(self.functions) or "no functions"
-        )
+            "local gateway on {url}: {functions}",
+            url=self.url, functions=", ".join(self.functions) or "no functions", event="local_gateway_open",
+        )  # fmt: skip
 
     def stop(self) -> Deferred[None]:
         """Listen no more, give calls a short grace, kill what still runs. Fires when nothing of it is left."""

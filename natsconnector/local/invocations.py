@@ -127,7 +127,7 @@ class Invocations:
         def ended(result: Failure | None) -> None:
             self._under_way.discard(work)
             if isinstance(result, Failure) and not result.check(CancelledError):
-                self._log.failure("call failed", failure=result)
+                self._log.failure("call failed", failure=result, event="defect")
 
         work.addBoth(ended)
 
@@ -171,6 +171,7 @@ class Invocations:
             duration_s=answer.duration_s,
             size_bytes=len(answer.body),
             call_id=call_id.decode("ascii", "backslashreplace"),
+            event="local_async_call",
         )
         if callback_url:
             await Deferred.fromCoroutine(self._call_back(name, answer, call_id, callback_url))
@@ -203,13 +204,15 @@ class Invocations:
         except Exception as error:
             # Whatever is wrong with the URL or its server concerns this callback only.
             self._log.warn(
-                "callback of {function} to {place} failed: {error!r}", function=name, place=place, error=error
-            )
+                "callback of {function} to {url} failed: {reason}",
+                function=name, url=place, reason=repr(error), event="local_callback_failed",
+            )  # fmt: skip
             return
         response.deliverBody(_Unread())
         self._log.info(
-            "callback of {function} to {place} -> {status}", function=name, place=place, status=response.code
-        )
+            "callback of {function} to {url} -> {status}",
+            function=name, url=place, status=response.code, event="local_callback",
+        )  # fmt: skip
 
 
 class _Unread(Protocol):

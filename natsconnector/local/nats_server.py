@@ -154,7 +154,9 @@ class NatsServer:
         if self._process is process:
             self._process = None
         if not process.asked_to_end:
-            self._log.error("nats-server has ended by itself: {lines}", lines=process.last_lines())
+            self._log.error(
+                "nats-server has ended by itself: {reason}", reason=process.last_lines(), event="nats_server_ended"
+            )
 
 
 class _Process(ProcessProtocol):

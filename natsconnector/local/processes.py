@@ -128,7 +128,9 @@ class FunctionProcesses:
             launch = in_session(function.command(), signal=SIGKILL, ctype=ctype)
             self._reactor.spawnProcess(run, launch[0], launch, env=environment, path=function.directory)
         except (OSError, ValueError) as error:
-            self._log.error("{function} cannot start: {error}", function=function.name, error=error)
+            self._log.error(
+                "{function} cannot start: {reason}", function=function.name, reason=error, event="function_not_started"
+            )
             return succeed(Answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"cannot start: {error}\n".encode()))
         self._running.add(run)
         run.ended.addCallback(lambda session: self._ended(run, session))
@@ -214,7 +216,7 @@ class _Run(ProcessProtocol):
         else:
             error = cast(ProcessTerminated, reason.value)
             end = f"exit status {error.exitCode}" if error.signal is None else f"signal {error.signal}"
-            self._log.warn("{function}: {end}", function=self._function.name, end=end)
+            self._log.warn("{function}: {reason}", function=self._function.name, reason=end, event="function_failed")
             status, body = HTTPStatus.INTERNAL_SERVER_ERROR, output or f"{end}\n".encode()
         duration_s = self._reactor.seconds() - self._started_at_s
         return Answer(status, body, self._content_type(), duration_s)
@@ -230,7 +232,7 @@ class _Run(ProcessProtocol):
 
     def _end_with(self, status: int, body: bytes, why: str) -> None:
         self._verdict = (status, body)
-        self._log.warn("{function}: {why}", function=self._function.name, why=why)
+        self._log.warn("{function}: {reason}", function=self._function.name, reason=why, event="function_failed")
         self._kill()
 
     def _cancel(self, answer: Deferred[Answer]) -> None:
@@ -249,7 +251,7 @@ class _Run(ProcessProtocol):
 
     def _log_line(self, line: bytes) -> None:
         text = line.decode("utf-8", "backslashreplace").rstrip()
-        self._log.info("{function}: {line}", function=self._function.name, line=text)
+        self._log.info("{function}: {text}", function=self._function.name, text=text, event="function_output")
 
 
 def _search_path() -> str:

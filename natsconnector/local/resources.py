@@ -98,7 +98,9 @@ class _SyncCall(_FunctionRoute):
 
     def start(self, request: Request, name: str, call: Call) -> bytes | int:
         if not self._invocations.sync_limit.has_room(len(call.body)):
-            self._log.warn("{function} -> 429: too many calls wait", function=name)
+            self._log.warn(
+                "{function} refused: {reason}", function=name, reason="too many calls wait", event="local_call_refused"
+            )
             return _text(request, HTTPStatus.TOO_MANY_REQUESTS, "too many calls\n")
         work = Deferred.fromCoroutine(self._answer(request, name, call))
         # The notice of a request also comes as a failure, when the client has left: its process is no longer needed.
@@ -110,7 +112,7 @@ class _SyncCall(_FunctionRoute):
         try:
             answer = await self._invocations.call(name, call)
         except CancelledError:
-            self._log.info("{function} broken off", function=name)
+            self._log.info("{function} broken off", function=name, event="local_call_cancelled")
             raise
         request.setResponseCode(answer.status)
         request.setHeader(b"Content-Type", answer.content_type)
@@ -125,6 +127,7 @@ class _SyncCall(_FunctionRoute):
             status=int(answer.status),
             duration_s=answer.duration_s,
             size_bytes=len(answer.body),
+            event="local_call",
         )
 
 
@@ -147,7 +150,7 @@ class _AsyncCall(_FunctionRoute):
         return _text(request, HTTPStatus.ACCEPTED)
 
     def _refuse(self, request: Request, name: str, why: str) -> bytes:
-        self._log.warn("async {function} refused: {why}", function=name, why=why)
+        self._log.warn("async {function} refused: {reason}", function=name, reason=why, event="local_call_refused")
         return _text(request, HTTPStatus.INTERNAL_SERVER_ERROR, f"Error queuing request: {why}\n")
 
 

@@ -92,7 +92,7 @@ class CoreSource:
                 self._subscriptions[subject] = subscription
         for subject in self._subscriptions.keys() - set(subjects):
             drained = Deferred.fromCoroutine(self._drain([self._subscriptions.pop(subject)]))
-            drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f))
+            drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f, event="defect"))
         self._tell()
 
     def _received(self, msg: Msg) -> None:
@@ -135,4 +135,6 @@ class CoreSource:
             try:
                 await drained
             except NatsError as e:
-                self._log.warn("could not drain {subject}: {reason}", subject=subscription.subject, reason=e)
+                self._log.warn(
+                    "could not drain {subject}: {reason}", subject=subscription.subject, reason=e, event="drain_failed"
+                )

@@ -121,7 +121,7 @@ class InHand:
         try:
             self.client.publish(ack_subject, verb)
         except NatsError as e:
-            self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e)
+            self._log.warn("an acknowledgement is lost, its message comes again: {reason}", reason=e, event="ack_lost")
             return
         if self.refusal is not None and verb is not IN_PROGRESS:
             self._is_asking = True
@@ -134,9 +134,9 @@ class InHand:
         if self._clock.seconds() - self._told_s >= _TELL_AGAIN_S:
             self._told_s = self._clock.seconds()
             self._log.warn(
-                "a message on {subject} asks for its reply on {asked}, which --reply-allow does not name, or where the"
-                " connector itself listens: it gets none",
-                subject=subject, asked=asked[:100], event="reply_not_allowed",
+                "a message on {subject} asks for its reply on {reply_subject}, which --reply-allow does not name, or"
+                " where the connector itself listens: it gets none",
+                subject=subject, reply_subject=asked[:100], event="reply_not_allowed",
             )  # fmt: skip
 
     def settled(self, delivery: JetStreamDelivery, done: bytes | None = None) -> None:
@@ -170,7 +170,7 @@ class InHand:
         if self._keep_alive.running:
             self._keep_alive.stop()
         self._keep_alive.start(max(interval_s, _LEAST_KEEP_ALIVE_S), now=False).addErrback(
-            lambda f: self._log.failure("telling progress met a defect", f)
+            lambda f: self._log.failure("telling progress met a defect", f, event="defect")
         )
 
     def stop(self) -> None:
@@ -189,7 +189,7 @@ class InHand:
                 "the server refuses acknowledgements, so that messages would be called again and again: allow this user"
                 " to publish to $JS.ACK.STREAM.CONSUMER.> and $JS.ACK.*.*.STREAM.CONSUMER.>"
             )
-            self._log.error("{reason}: {error}", reason=self.refusal, error=error.message, event="acks_refused")
+            self._log.error(self.refusal + ": {reason}", reason=error.message, event="acks_refused")
         self._told += 1
         if self._pause is None:  # one for all that were under way
             self._pause = self._clock.callLater(doubled_s(*_REFUSED_S, self._refusals), self._try_again)

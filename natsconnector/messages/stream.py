@@ -82,7 +82,9 @@ class JetStreamSource:
         self._deliver = deliver
         self._flow = Deferred.fromCoroutine(self._run())
         self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
-        self._flow.addErrback(lambda f: self._log.failure("taking messages from JetStream met a defect", f))
+        self._flow.addErrback(
+            lambda f: self._log.failure("taking messages from JetStream met a defect", f, event="defect")
+        )
 
     @property
     def not_ready(self) -> str | None:
@@ -108,7 +110,9 @@ class JetStreamSource:
             try:
                 await pulling.drain()
             except NatsError as e:
-                self._log.warn("could not drain the pull: {reason}; its messages come again", reason=e)
+                self._log.warn(
+                    "could not drain the pull: {reason}; its messages come again", reason=e, event="drain_failed"
+                )
         self._in_hand.stop()
 
     def hold(self, held: bool) -> None:
@@ -141,8 +145,8 @@ class JetStreamSource:
                 self._say_opened(opened)
                 reason = await self._pull(opened.consumer)
                 self._log.error(
-                    "consumer {name} is lost: {reason}; looking for it again",
-                    name=self._wanted.consumer, reason=reason, event="consumer_lost",
+                    "consumer {consumer} is lost: {reason}; looking for it again",
+                    consumer=self._wanted.consumer, reason=reason, event="consumer_lost",
                 )  # fmt: skip
             except (CancelledError, ClientClosed):
                 raise
@@ -152,7 +156,7 @@ class JetStreamSource:
             except Exception as e:
                 failures += 1
                 self._said = str(e)
-                self._log.failure("taking messages from JetStream met a defect; trying again")
+                self._log.failure("taking messages from JetStream met a defect; trying again", event="defect")
             await deferLater(self._clock, doubled_s(*_RETRY_S, failures))
 
     async def _pull(self, consumer: ConsumerFacts) -> str:
@@ -175,7 +179,9 @@ class JetStreamSource:
             self._in_hand.keep_alive(consumer.ack_wait_s / 3)
             look = LoopingCall(self._look_at_consumer)
             look.clock = self._clock
-            look.start(_LOOK_S).addErrback(lambda f: self._log.failure("looking at the consumer met a defect", f))
+            look.start(_LOOK_S).addErrback(
+                lambda f: self._log.failure("looking at the consumer met a defect", f, event="defect")
+            )
             self._tell()
             return await lost
         finally:
@@ -205,8 +211,8 @@ class JetStreamSource:
             self._stream_created, self._done = opened.stream.created, None
         if opened.made_from is not None and opened.consumer is not None:
             self._log.warn(
-                "made consumer {name} of stream {stream}, from message {sequence}: {pending} messages wait",
-                name=self._wanted.consumer, stream=self._wanted.stream, sequence=opened.made_from,
+                "made consumer {consumer} of stream {stream}, from message {sequence}: {pending} messages wait",
+                consumer=self._wanted.consumer, stream=self._wanted.stream, sequence=opened.made_from,
                 pending=opened.consumer.pending, event="consumer_made",
             )  # fmt: skip
         found = cautions(opened, self._wanted, self._room)

@@ -11,6 +11,7 @@ Header = tuple[str, str]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2: token
 # No control character, and no half of a surrogate pair, which no encoding has.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,256})?", re.ASCII)
 
 # A longer name is no header that anybody means: what is remembered of names is bounded by it.
 _LONGEST_NAME = 128
@@ -44,6 +45,15 @@ def hops_of(headers: Iterable[Header]) -> int:
         if name == HOPS:
             return int(value) if value.isascii() and value.isdigit() and len(value) < 9 else 0
     return 0
+
+
+def trace_id_of(headers: Iterable[Header]) -> str | None:
+    """The trace that a header ``traceparent`` names (W3C Trace Context, 3.2.2); None when it names none."""
+    for name, value in headers:
+        if name.lower() == "traceparent":
+            found = _TRACEPARENT.fullmatch(value)
+            return None if found is None or not found[1].strip("0") else found[1]
+    return None
 
 
 def is_header_name(name: str) -> bool:

@@ -105,6 +105,22 @@ class IGateway(Interface):
         """Close the idle connections."""
 
 
+class ITracer(Interface):
+    """A tracing system."""
+
+    def start() -> None:
+        """Called once, before the first message."""
+
+    def message(delivery: IDelivery) -> IDelivery:
+        """Begin to follow a message: the delivery that is to be taken for it, so that its end is seen."""
+
+    def gateway(gateway: IGateway) -> IGateway:
+        """A gateway whose calls are followed."""
+
+    def stop() -> Deferred[None]:
+        """Send what is left. Fires soon in any case; it never fails."""
+
+
 class IDeadLetters(Interface):
     """Where messages go that can never succeed."""
 

@@ -95,7 +95,7 @@ class Dialer:
             try:
                 await self._round()
             except Exception:
-                self._log.failure("a fault of the NATS client itself; it goes on all the same")
+                self._log.failure("a fault of the NATS client itself; it goes on all the same", event="defect")
                 await self._pause({})
 
     async def _round(self) -> None:
@@ -134,14 +134,17 @@ class Dialer:
         try:
             self._began(connection)
         except Exception:
-            self._log.failure("a fault of the NATS client itself; it goes on with another connection")
+            self._log.failure("a fault of the NATS client itself; it goes on with another connection", event="defect")
             connection.abort("given up because of a fault of this client")
         lost = await connection.when_lost()
         self._connection = None
         self._outage = Outage(self._reactor.seconds())
         self._lost = self.last_error = lost
         if not self._stopping:
-            self._log.warn("connection to NATS {server} lost: {reason}", server=lost.server, reason=lost.reason)
+            self._log.warn(
+                "connection to NATS {server} lost: {reason}",
+                server=lost.server, reason=lost.reason, event="nats_lost",
+            )  # fmt: skip
         self._ended(lost)
         return lost, self._outage.began_s - began_s
 
@@ -171,19 +174,23 @@ class Dialer:
     def _report_connected(self, connection: Connection) -> None:
         told = {
             "server": connection.server.name,
-            "version": connection.info.get("version"),
+            "server_version": connection.info.get("version"),
             "client_id": connection.info.get("client_id"),
         }
         if self._lost is None:
-            self._log.info("connected to NATS {server} (nats-server {version}, client id {client_id})", **told)
+            self._log.info(
+                "connected to NATS {server} (nats-server {server_version}, client id {client_id})",
+                **told, event="nats_connected",
+            )  # fmt: skip
         else:
             self._log.info(
-                "reconnected to NATS {server} (nats-server {version}, client id {client_id}),"
-                " {away_s:.3f} s after {lost} was lost: {reason}",
+                "reconnected to NATS {server} (nats-server {server_version}, client id {client_id}),"
+                " {away_s:.3f} s after {lost_server} was lost: {reason}",
                 **told,
                 away_s=self._outage.lasted_s(self._reactor.seconds()),
-                lost=self._lost.server,
+                lost_server=self._lost.server,
                 reason=self._lost.reason,
+                event="nats_reconnected",
             )
 
     def _report_failures(self, failures: dict[str, NatsError], delay_s: float) -> None:
@@ -195,10 +202,11 @@ class Dialer:
         now_s = self._reactor.seconds()
         if reasons and not self._stopping and self._outage.is_news(reasons, now_s):
             self._log.warn(
-                "no NATS server for {away_s:.1f} s: {reasons}; trying again for ever, next in {delay_s:.1f} s",
+                "no NATS server for {away_s:.1f} s: {reason}; trying again for ever, next in {delay_s:.1f} s",
                 away_s=self._outage.lasted_s(now_s),
                 delay_s=delay_s,
-                reasons="; ".join(reasons),
+                reason="; ".join(reasons),
+                event="nats_unreachable",
             )
 
 

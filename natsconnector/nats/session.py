@@ -128,7 +128,9 @@ class Session:
 
         def unanswered(failure: Failure, subject: str) -> None:
             failure.trap(FlushTimeout)
-            self._log.warn("could not drain {subject}: {reason}", subject=subject, reason=failure.value)
+            self._log.warn(
+                "could not drain {subject}: {reason}", subject=subject, reason=failure.value, event="drain_failed"
+            )
 
         all_but_replies = [each for each in self.subscriptions if each is not self.requests.subscription]
         return [each.drain().addErrback(unanswered, each.subject) for each in all_but_replies]
@@ -167,11 +169,12 @@ class Session:
                 connection.out.forward(frame, size)
         if dropped:
             self._log.error(
-                "{dropped} messages published while NATS was away are dropped: {server} does not take their size"
-                " (max_payload {limit}) or their headers",
-                dropped=dropped,
+                "{count} messages published while NATS was away are dropped: {server} does not take their size"
+                " (max_payload {limit_bytes}) or their headers",
+                count=dropped,
                 server=connection.server.name,
-                limit=self.max_payload,
+                limit_bytes=self.max_payload,
+                event="publishes_dropped",
             )
         connection.check()
         self._mind_lame_duck()
@@ -198,7 +201,7 @@ class Session:
             try:
                 self._on_error(error)
             except Exception:
-                self._log.failure("on_error has failed")
+                self._log.failure("on_error has failed", event="defect")
 
     def _publish_refused(self, error: PermissionsViolation) -> None:
         # Whoever made a request is told by its failure. Publishers choose the reply subjects that are published to: a
@@ -211,10 +214,11 @@ class Session:
         counted = tally.count(kind, self._reactor.seconds())
         if counted is not None:
             self._log.warn(
-                "NATS server {server} reports: {text}{more}",
+                "NATS server {server} reports: {reason}" + (" (and {count} more like it)" if counted > 1 else ""),
                 server=self.connection.server.name if self.connection else None,
-                text=error.message[:300],
-                more=f" (and {counted - 1} more like it)" if counted > 1 else "",
+                reason=error.message[:300],
+                count=counted - 1 or None,
+                event="nats_error",
             )
 
     # Going elsewhere
@@ -223,7 +227,9 @@ class Session:
         """Take what is on its way to us, then close, so that the next server is dialled."""
         if self.connection is not None and self._leaving is None:
             self._leaving = Deferred.fromCoroutine(self._leave(self.connection, why))
-            self._leaving.addErrback(lambda f: self._log.failure("could not leave a NATS server", failure=f))
+            self._leaving.addErrback(
+                lambda f: self._log.failure("could not leave a NATS server", failure=f, event="defect")
+            )
 
     async def _leave(self, connection: Connection, why: str) -> None:
         self.subscriptions.leave(but=self.requests.subscription)
@@ -249,9 +255,10 @@ class Session:
         if not self._lame:
             self._lame = True
             self._log.warn(
-                "NATS server {server} is about to shut down (lame duck mode): {action}",
+                "NATS server {server} is about to shut down (lame duck mode): "
+                + ("going to another one" if others else "no other one is known, so we stay to the end"),
                 server=self.connection.server.name,
-                action="going to another one" if others else "no other one is known, so we stay to the end",
+                event="lame_duck",
             )
         if others:
             self.leave("it is about to shut down")

@@ -113,7 +113,9 @@ class Subscriptions:
 
     def callback_failed(self, failure: Failure, subject: str) -> None:
         """Log what a callback has raised, or its Deferred failed with."""
-        self._log.failure("the callback of subscription {subject} has failed", failure=failure, subject=subject)
+        self._log.failure(
+            "the callback of subscription {subject} has failed", failure=failure, subject=subject, event="defect"
+        )
 
     # One connection after the other
 
@@ -177,9 +179,10 @@ class Subscriptions:
         outage = self._works(subscription)
         if outage is not None:
             self._log.info(
-                "the NATS server takes the subscription to {subject} again, after {lasted_s:.1f} s",
+                "the NATS server takes the subscription to {subject} again, after {away_s:.1f} s",
                 subject=subscription.subject,
-                lasted_s=outage.lasted_s(self._clock.seconds()),
+                away_s=outage.lasted_s(self._clock.seconds()),
+                event="subscription_taken",
             )
         subscription.is_taken()
 
@@ -222,6 +225,7 @@ class Subscriptions:
                 "the NATS server refuses the subscription to {subject}: {reason}; asking again for ever",
                 subject=subscription.subject,
                 reason=error.message,
+                event="subscription_refused",
             )
         if self._again is None:
             self._again = self._clock.callLater(self._backoff.next_s(), self._ask_again)

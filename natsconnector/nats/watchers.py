@@ -59,4 +59,4 @@ class Watchers(Generic[P]):
         try:
             change(callback)
         except Exception:
-            self._log.failure("a callback of {name} has failed", name=self._name)
+            self._log.failure("a callback of {callback} has failed", callback=self._name, event="defect")

@@ -72,7 +72,9 @@ class Catalogue:
         """Begin to refresh, at once and for ever."""
         self._refreshing = Deferred.fromCoroutine(self._refresh_for_ever())
         self._refreshing.addErrback(lambda f: f.trap(CancelledError) and None)
-        self._refreshing.addErrback(lambda f: self._log.failure("refreshing the list of functions met a defect", f))
+        self._refreshing.addErrback(
+            lambda f: self._log.failure("refreshing the list of functions met a defect", f, event="defect")
+        )
 
     def stop(self) -> Deferred[None]:
         """Refresh no more; fires when what was open is closed."""
@@ -122,7 +124,10 @@ class Catalogue:
                 wanted[topic] = None
             elif topic not in self._clashes:
                 self._clashes.add(topic)
-                self._log.warn("topic {topic} is not taken: it overlaps with {subject}", topic=topic, subject=clash)
+                self._log.warn(
+                    "topic {subject} is not taken: it overlaps with {overlaps}",
+                    subject=topic, overlaps=clash, event="topic_not_taken",
+                )  # fmt: skip
         return list(wanted)
 
     async def _refresh_for_ever(self) -> None:
@@ -141,14 +146,16 @@ class Catalogue:
         self.failures += 1
         if self._fault is None:
             kept = "the last list is kept" if self.is_known else "messages for topics wait for a first list"
-            self._log.warn("cannot list the functions, {kept}: {reason}", kept=kept, reason=reason)
+            self._log.warn(
+                "cannot list the functions, " + kept + ": {reason}", reason=reason, event="functions_not_listed"
+            )
         self._fault = reason
 
     def _learn(self, functions: list[DeployedFunction]) -> None:
         self.known_at = self._clock.seconds()
         if self._fault is not None:
             self._fault = None
-            self._log.info("the functions can be listed again")
+            self._log.info("the functions can be listed again", event="functions_listed_again")
         if self.is_known and functions == self._functions:
             return
         self._functions = functions
@@ -168,13 +175,16 @@ class Catalogue:
                 topics[topic] = None
         for fault in faults:
             if fault not in self._faults:
-                self._log.warn("{fault}", fault=fault, event="annotation_fault")
+                self._log.warn("{reason}", reason=fault, event="annotation_fault")
         self._subscribers, self._terms, self._full_names = subscribers, all_terms, full_names
         self.topics, self._faults = tuple(topics), frozenset(faults)
         self.is_known = True
-        self._log.info("functions: {count}, topics: {topics}", count=len(functions), topics=", ".join(topics) or "none")
+        self._log.info(
+            "functions: {count}, topics: " + ("{topics}" if topics else "none"),
+            count=len(functions), topics=", ".join(topics) or None, event="functions_changed",
+        )  # fmt: skip
         for callback in list(self._watchers):
             try:
                 callback()
             except Exception:  # the next refresh has to come all the same
-                self._log.failure("a defect met a new list of functions")
+                self._log.failure("a defect met a new list of functions", event="defect")

@@ -21,12 +21,12 @@ from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, failed
 from natsconnector.model.reply import Reply
 from natsconnector.model.retries import RetryPolicy
-from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ReplyNotSent
+from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ITracer, ReplyNotSent
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
-from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource
+from natsconnector.testing import FakeDeadLetters, FakeDelivery, FakeGateway, FakeSource, FakeTracer
 
 OK = Outcome(200, b"done")
 REFUSED = failed(502, "the gateway is unreachable", not_executed=True)
@@ -81,6 +81,7 @@ class FakesTests(SynchronousTestCase):
         verifyObject(ISource, FakeSource())
         verifyObject(IGateway, FakeGateway())
         verifyObject(IDeadLetters, FakeDeadLetters())
+        verifyObject(ITracer, FakeTracer())
 
 
 class CallingTests(DispatcherCase):
@@ -675,7 +676,7 @@ class FunctionsTests(DispatcherCase):
             dispatcher.dispatch(FakeDelivery(b"x", "t2", durable=True))
         self.assertAnswered(core, 404)
         about = [event["event"] for event in events]
-        self.assertEqual(about, ["message_refused", "topic_without_function", "message_left"])
+        self.assertEqual(about, ["message_refused", "topic_without_function"])
         self.clock.advance(301)
         late = FakeDelivery(b"x", "t", durable=True)
         dispatcher.dispatch(late)

@@ -74,7 +74,7 @@ class GatewayWatchTests(SynchronousTestCase):
         self.probes[-1].callback(True)
         self.assertEqual(self.changes, [(State.AWAY, False), (State.UP, True)])
         self.assertEqual(self.told(), ["gateway_away", "gateway_back"])
-        self.assertEqual(self.events[-1]["calls"], 2)
+        self.assertEqual(self.events[-1]["count"], 2)
         self.assertEqual(self.events[-1]["away_s"], round(self.clock.seconds(), 3))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -99,7 +99,7 @@ class GatewayWatchTests(SynchronousTestCase):
             for wait_s in (0.1, 0.2, 0.4):
                 self.clock.advance(wait_s + 0.01)
                 self.probes[-1].callback(wait_s == 0.4)
-            self.assertEqual((self.events[-1]["calls"], self.events[-1]["away_s"]), (1, 0.73))
+            self.assertEqual((self.events[-1]["count"], self.events[-1]["away_s"]), (1, 0.73))
             self.assertAlmostEqual(self.clock.seconds() - begun, 0.73)
             self.clock.advance(100)
         self.assertEqual(self.told(), ["gateway_away", "gateway_back"] * 2)

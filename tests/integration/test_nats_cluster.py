@@ -42,7 +42,7 @@ class ClusterTests(NatsTestCase):
             self.assertEqual([event for event in logs if "no NATS server for" in event.get("log_format", "")], [])
             told = [event for event in logs if event.get("log_format", "").startswith("reconnected to NATS")]
             self.assertEqual(len(told), affected)
-            self.assertTrue(all(event["lost"] == killed.url.removeprefix("nats://") for event in told))
+            self.assertTrue(all(event["lost_server"] == killed.url.removeprefix("nats://") for event in told))
             failures = [event for event in logs if event["log_level"] >= LogLevel.error]
             self.assertEqual([event for event in failures if "nats-server has ended" not in str(event)], [])
             await killed.start()

@@ -75,7 +75,26 @@ class EndTests(JournalCase):
         (event,) = self.events
         expected = {"event": "call_failed", "function": "figlet", "status": 502, "attempts": 1, "call_id": "id-1"}
         self.assertEqual({name: event[name] for name in expected}, expected)
-        self.assertNotIn("identity", event, "absent values are left out")
+        self.assertEqual({"identity", "trace_id", "dead_letter"} & event.keys(), set(), "absent values are left out")
+
+    def test_trace(self) -> None:
+        """A line of a failing call names the trace of the call; one of a message that is none, that of the message."""
+        trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+        headers = (("traceparent", f"00-{trace_id}-00f067aa0ba902b7-01"),)
+        call = FunctionCall("figlet", call_id="id-1", headers=headers)
+        with capturedLogs() as self.events:
+            journal = Journal(self.clock)
+            journal.ended(Ending(FakeDelivery(), call, UNREACHABLE, 1, 0.5))
+            journal.ended(Ending(FakeDelivery(headers=headers), None, failed(400, "not JSON"), 0, 0.5))
+            journal.retrying(FakeDelivery(durable=True), call, UNREACHABLE, 1, 2.0)
+        self.assertEqual([event["trace_id"] for event in self.events], [trace_id] * 3)
+
+    def test_left(self) -> None:
+        """A message that is left to a later delivery is told at level debug; otherwise no event is made of it."""
+        for debug, events in ((False, []), (True, ["message_left"])):
+            with capturedLogs() as self.events:
+                Journal(self.clock, debug=debug).left(Ending(FakeDelivery(identity="S-7"), CALL, UNREACHABLE, 1, 0.5))
+            self.assertEqual([event["event"] for event in self.events], events)
 
     def test_dead_letter(self) -> None:
         """A dead letter is told as one."""

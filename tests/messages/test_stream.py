@@ -420,7 +420,7 @@ class RefusedAcksTests(SourceCase):
         self.refuse(ack)
         self.assertEqual(seen, [self.source.not_ready])
         self.assertIn("refuses acknowledgements", self.source.not_ready or "")
-        self.assertIn("refuses acknowledgements", self.lines[-1])
+        self.assertIn("Permissions Violation for Publish", self.lines[-1])
         told = len(self.lines)
         for delivery in self.deliveries:
             delivery.ack()
@@ -563,7 +563,7 @@ class LostConsumerTests(SourceCase):
             self.lines,
             [
                 "409 Consumer Deleted",
-                "made consumer {name} of stream {stream}, from message {sequence}: {pending} messages wait",
+                "made consumer {consumer} of stream {stream}, from message {sequence}: {pending} messages wait",
             ],
         )
         again = [self.deliver(sequence) for sequence in (42, 43, 44)]
@@ -654,7 +654,7 @@ class AnswerTests(SourceCase):
             delivery.answer(Reply(200, b"done"))
             self.assertEqual(self.said(), [], subject)
             if subject:
-                self.assertIn("asks for its reply on {asked}", self.lines[-1])
+                self.assertIn("asks for its reply on {reply_subject}", self.lines[-1])
 
     def test_said_now_and_then(self) -> None:
         """Publishers write such headers again and again: a line is said every ten minutes at the most."""

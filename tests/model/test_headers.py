@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.model.headers import forwarded, may_be_set, returned
+from natsconnector.model.headers import forwarded, may_be_set, returned, trace_id_of
 
 NEVER = (
     "Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Host", "Content-Length",
@@ -33,6 +33,17 @@ class HeadersTests(SynchronousTestCase):
             ("B", "\x00"),
         ]
         self.assertEqual(forwarded(headers), (("A", "b"),))
+
+    def test_trace_id(self) -> None:
+        """The header traceparent names a trace if it is as W3C Trace Context says."""
+        trace_id, rest = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7-01"
+        self.assertEqual(trace_id_of([("A", "b"), ("Traceparent", f"00-{trace_id}-{rest}")]), trace_id)
+        self.assertEqual(trace_id_of([("traceparent", f"cc-{trace_id}-{rest}-what.later.versions.add")]), trace_id)
+        for bad in (
+            "", f"00-{'0' * 32}-{rest}", f"00-{trace_id.upper()}-{rest}", f"00-{trace_id}", f"00-{trace_id}-{rest}x",
+        ):  # fmt: skip
+            self.assertIsNone(trace_id_of([("traceparent", bad)]), bad)
+        self.assertIsNone(trace_id_of([]))
 
     def test_returned(self) -> None:
         """A function's headers come back, but none that speaks for the connection, for NATS, or to the connector."""

@@ -120,7 +120,7 @@ class ConnectTests(SynchronousTestCase):
             "INFO without readable JSON",
             "10.0.0.8:4222: Authorization Violation (we have no credentials)",
         ):
-            self.assertIn(reason, warning["reasons"])
+            self.assertIn(reason, warning["reason"])
 
     def test_backoff(self) -> None:
         """S20: no pause between servers, one after each round, growing; a login resets it."""

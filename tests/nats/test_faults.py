@@ -230,7 +230,7 @@ class LoginFaultTests(SynchronousTestCase):
         self.assertEqual(world.attempts, 0)
         self.assertGreater(len(asked), 40)
         self.assertIsInstance(world.client.last_error, BadCredentials)
-        warnings = [event["reasons"] for event in logs if event["log_level"] is LogLevel.warn]
+        warnings = [event["reason"] for event in logs if event["log_level"] is LogLevel.warn]
         self.assertEqual(set(warnings), {"10.0.0.1:4222: /run/creds cannot be read: No such file or directory"})
 
     def test_credentials_that_do_not_come(self) -> None:

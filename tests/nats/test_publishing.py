@@ -100,7 +100,7 @@ class PublishTests(SynchronousTestCase):
             with capturedLogs() as logs:
                 sent = world.peer().log_in(**fields)
             self.assertEqual(sent, b"PUB b 2\r\n12\r\nPING\r\n")
-            self.assertEqual([e["dropped"] for e in logs if e["log_level"] is LogLevel.error], [1])
+            self.assertEqual([e["count"] for e in logs if e["log_level"] is LogLevel.error], [1])
 
     def test_peer_that_does_not_read(self) -> None:
         """While the transport pauses us the same limit holds; what waits survives the end of the connection."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.nats import (
@@ -342,7 +342,7 @@ class RefusedPublishTests(RefusalCase):
         with capturedLogs() as logs:
             for subject in subjects:
                 self.peer.say(f"-ERR 'Permissions Violation for Publish to \"{subject}\"'\r\n".encode())
-        return [event["text"] + event["more"] for event in logs if event["log_level"] is LogLevel.warn]
+        return [formatEvent(event) for event in logs if event["log_level"] is LogLevel.warn]
 
     def test_few_lines(self) -> None:
         """Thousands of them, whoever chose the subjects, give a few lines."""

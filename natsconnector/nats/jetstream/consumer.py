@@ -243,8 +243,9 @@ class PullConsumer:
             self._end("it sends neither messages nor heartbeats")
             return
         self._log.warn(
-            "no heartbeat of consumer {name} for {silent_s:.1f} s, asking again", name=self._name, silent_s=silent_s
-        )
+            "no heartbeat of consumer {consumer} for {silent_s:.1f} s, asking again",
+            consumer=self._name, silent_s=silent_s, event="consumer_silent",
+        )  # fmt: skip
         self.pull()
 
     def _try_later(self, reason: str) -> None:
@@ -255,8 +256,8 @@ class PullConsumer:
         if reason != self._told_reason:
             self._told_reason = reason
             self._log.warn(
-                "a pull of consumer {name} has ended: {reason}; the next in {delay_s:.1f} s",
-                name=self._name, reason=reason, delay_s=delay_s,
+                "a pull of consumer {consumer} has ended: {reason}; the next in {delay_s:.1f} s",
+                consumer=self._name, reason=reason, delay_s=delay_s, event="pull_ended",
             )  # fmt: skip
         self._again = self._clock.callLater(delay_s, self._pull_again)
 

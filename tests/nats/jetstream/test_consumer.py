@@ -39,7 +39,7 @@ class PullCase(SynchronousTestCase):
         self.delivered.append(msg)
 
     def _observe(self, event: LogEvent) -> None:
-        if event["log_level"] >= LogLevel.warn and "consumer {name}" in str(event.get("log_format")):
+        if event["log_level"] >= LogLevel.warn and event.get("event") in ("consumer_silent", "pull_ended"):
             self.warnings.append(str(event.get("reason", event["log_format"])))
 
     def start(self) -> Heard:

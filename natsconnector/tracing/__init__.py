@@ -1,0 +1,1 @@
+"""What becomes of messages, told to a tracing system."""
