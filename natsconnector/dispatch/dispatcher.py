@@ -240,13 +240,14 @@ class Dispatcher:
 
     def _delay_s(self, job: Job, outcome: Outcome) -> float | None:
         """How long to wait for the next attempt; None when there is none."""
+        if outcome.ok:
+            self._missing.found(job.function)
+            return None
         if not self._intake.is_missing(job, outcome):
             self._missing.found(job.function)
         elif job.delivery.comes_again and not _is_last(job.delivery, job.attempt):
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
-        if not self._may_wait(job):
-            return None
-        if _is_last(job.delivery, job.attempt):
+        if not self._may_wait(job) or _is_last(job.delivery, job.attempt):
             return None
         return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from natsconnector.messages.replies import Replies
-from natsconnector.model.headers import Header, hops_of
+from natsconnector.model.headers import Header
 from natsconnector.model.reply import Reply
 from natsconnector.nats import Msg
 
@@ -50,4 +50,4 @@ class MessageDelivery:
 
     def answer(self, reply: Reply) -> None:
         if self.reply_subject is not None:
-            self._replies.publish(self.reply_subject, reply, hops_of(self._msg.headers))
+            self._replies.publish(self.reply_subject, reply, self._msg)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from natsconnector.model.call import CALL_ID
-from natsconnector.model.headers import HOPS, Header
+from natsconnector.model.headers import HOPS, Header, hops_of
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
 from natsconnector.model.subjects import covers, subject_fault
-from natsconnector.nats import MaxPayloadExceeded, NatsClient, NatsError
+from natsconnector.nats import MaxPayloadExceeded, Msg, NatsClient, NatsError
 
 _INBOXES = "_INBOX."
 
@@ -48,16 +48,16 @@ class Replies:
             return None
         return self.reply_subject(subject)
 
-    def publish(self, subject: str, reply: Reply, hops: int) -> None:
+    def publish(self, subject: str, reply: Reply, to: Msg) -> None:
         """
         Publish a reply.
 
-        :param hops: how many connectors' replies led to the message that is answered.
+        :param to: the message that is answered.
         :raises ReplyNotSent: nothing was published.
         """
         headers = reply_headers(reply)
         if not subject.startswith(_INBOXES):
-            headers.append((HOPS, str(hops + 1)))
+            headers.append((HOPS, str(hops_of(to.headers) + 1)))
         publish(self._client, subject, reply.body, headers)
 
     def _is_heard(self, subject: str) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import Header
 
 CALL_ID = "X-Call-Id"
@@ -33,7 +32,7 @@ class Forbidden(Refused):
         super().__init__(403, reason)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FunctionCall:
     """A call of one function."""
 

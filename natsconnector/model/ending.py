@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from natsconnector.model.call import FunctionCall
+from natsconnector.model.frozen import frozen
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.seams import IDelivery
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """What there is to say at the end of a message."""
 

@@ -103,24 +103,30 @@ def returned(headers: Sequence[Header]) -> tuple[Header, ...]:
     Those headers of an HTTP response that come back on the reply. A function's own ``Status`` and ``Description`` come
     back as ``X-Function-Header-Status`` and ``X-Function-Header-Description``.
     """
-    found = [
-        (as_name, value)
-        for name, value in headers
-        if len(name) <= _LONGEST_NAME and (as_name := _returned_as(name)) is not None and is_header_value(value)
-    ]
-    if any(name.lower() == "connection" for name, _ in headers):
+    found: list[Header] = []
+    of_connection = ""
+    for name, value in headers:
+        if len(name) <= _LONGEST_NAME and (as_name := _returned_as(name)) is not None:
+            if as_name:
+                found.append((as_name, value))
+            else:
+                of_connection += f",{value}"
+    # One look at all values; only where it finds something they are looked at one by one.
+    if not is_header_value("".join([value for _, value in found])):
+        found = [header for header in found if is_header_value(header[1])]
+    if of_connection:
         # RFC 9110, 7.6.1: what this header names is for the connection too.
-        named = {
-            part.strip().lower() for name, value in headers if name.lower() == "connection" for part in value.split(",")
-        }
-        return tuple((name, value) for name, value in found if name.lower() not in named)
+        named = {part.strip().lower() for part in of_connection.split(",")}
+        found = [header for header in found if header[0].lower() not in named]
     return tuple(found)
 
 
 @lru_cache(1024)
 def _returned_as(name: str) -> str | None:
-    """The name under which a header comes back; None if it does not."""
+    """The name under which a header comes back; None if it does not, and no name for Connection, which names others."""
     lower = name.lower()
+    if lower == "connection":
+        return ""
     if lower in _CONNECTION or lower in _NOT_RETURNED or lower.startswith(_NATS_PREFIXES) or not is_header_name(name):
         return None
     return _RENAMED_PREFIX + name.title() if lower in _STATUS_LINE else name

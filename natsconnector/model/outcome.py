@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall
+from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import Header
 
 MALFORMED = 400
@@ -15,7 +15,7 @@ OVERLOADED = 503
 TIMED_OUT = 504
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """
     The end of one attempt: an HTTP response, or the reason why there is none.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from natsconnector.model.call import FunctionCall
+from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import Header, returned
 from natsconnector.model.outcome import Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """The answer to a message; :mod:`natsconnector.messages` puts it into the form it has on NATS."""
 

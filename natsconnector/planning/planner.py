@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
+from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import hops_of
 from natsconnector.model.seams import IDelivery
 from natsconnector.model.subjects import covers
@@ -23,7 +23,7 @@ LOOP = 508
 _MOST_HOPS = 8
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedCall:
     """A call to be made, and how its function is called."""
 

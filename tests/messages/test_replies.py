@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.messages.replies import Replies, reply_headers
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
+from natsconnector.nats import Msg
 from tests.nats.fakes import World
 
 
@@ -72,15 +73,16 @@ class ReplySubjectTests(SynchronousTestCase):
     def test_hops(self) -> None:
         """A reply to a subject where somebody may listen for good says how many connectors' replies led to it."""
         for subject, hops, header in (("_INBOX.a", 3, None), ("results.a", 3, b"Natsconnector-Hops: 4")):
-            self.replies.publish(subject, Reply(200, b"x", call_id="id"), hops)
+            block = b"NATS/1.0\r\nNatsconnector-Hops: %d\r\n\r\n" % hops
+            self.replies.publish(subject, Reply(200, b"x", call_id="id"), Msg("t", 1, header_block=block))
             heard = self.peer.heard()
             self.assertEqual(b"Natsconnector-Hops" in heard, header is not None)
             self.assertIn(header or b"X-Call-Id: id", heard)
 
     def test_not_sent(self) -> None:
         """Why a reply could not be published, and whether a smaller one could be."""
-        self.assertRaises(ReplyTooLarge, self.replies.publish, "a", Reply(200, b"x" * (1 << 21)), 0)
+        self.assertRaises(ReplyTooLarge, self.replies.publish, "a", Reply(200, b"x" * (1 << 21)), Msg("t", 1))
         self.world.client.close()
-        fault = self.assertRaises(ReplyNotSent, self.replies.publish, "a", Reply(200, b"x"), 0)
+        fault = self.assertRaises(ReplyNotSent, self.replies.publish, "a", Reply(200, b"x"), Msg("t", 1))
         self.assertNotIsInstance(fault, ReplyTooLarge)
         self.assertIn("closed", str(fault))

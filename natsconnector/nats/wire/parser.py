@@ -94,15 +94,17 @@ class Parser:
             line = data[pos : eol - 1] if eol > pos and data[eol - 1] == 13 else data[pos:eol]
             args = line.split(b" ")
             # The usual message. What is not known, or not quite as usual, is looked at in full below.
-            if len(args) == 4 and args[0] == b"MSG":
+            count = len(args)
+            if (count == 4 or (count == 5 and _is_usual(args[3]))) and args[0] == b"MSG":
                 known = subjects.get(args[1])
                 known_sid = numbers.get(args[2])
-                known_size = numbers.get(args[3])
+                known_size = numbers.get(args[-1])
                 if known is not None and known_sid is not None and known_size is not None:
                     start = eol + 1
                     end = start + known_size
                     if end + 2 <= size and data[end] == 13 and data[end + 1] == 10:
-                        emit(Msg(known, known_sid, None, data[start:end]))
+                        asked = args[3].decode("utf-8", "surrogateescape") if count == 5 else None
+                        emit(Msg(known, known_sid, asked, data[start:end]))
                         pos = end + 2
                         continue
             if len(line) > self._max_control_line:
@@ -183,6 +185,11 @@ class Parser:
         limit = self._max_info if is_info else self._max_control_line
         if length > limit:
             raise ProtocolViolation(f"a line of more than {limit} bytes")
+
+
+def _is_usual(reply: bytes) -> bool:
+    """A reply subject that needs no further look."""
+    return 0 < len(reply) <= _MOST_KNOWN_BYTES and b"\t" not in reply
 
 
 def _split(line: bytes) -> list[bytes]:

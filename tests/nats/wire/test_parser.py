@@ -66,10 +66,17 @@ class ParserTests(SynchronousTestCase):
 
     def test_violations_on_a_known_subject(self) -> None:
         """What came in order before is no reason to look less closely."""
-        for data in BAD:
+        for data in (*BAD, b"MSG foo 1 a\tb 2\r\nhi\r\n"):
             for before in (b"MSG foo 1 2\r\nhi\r\n", b"MSG foo 1 r 2\r\nhi\r\n"):
                 (events, failed), (begun, _) = parse([before * 2 + data]), parse([before])
                 self.assertEqual((events, failed), (begun * 2, True), data[:80])
+
+    def test_long_reply_on_a_known_subject(self) -> None:
+        """A reply subject may be longer than what is remembered of subjects; a line may not be longer than the limit."""
+        for length, violation in ((200, False), (70_000, True)):
+            data = b"MSG foo 1 2\r\nhi\r\nMSG foo 1 %b 2\r\nhi\r\n" % (b"r" * length)
+            events, failed = parse([data])
+            self.assertEqual((len(events), failed), (1 if violation else 2, violation))
 
     def test_many_subjects(self) -> None:
         """Whoever publishes on thousands of subjects fills no memory, and all messages come."""
