@@ -72,7 +72,7 @@ class ParserTests(SynchronousTestCase):
                 self.assertEqual((events, failed), (begun * 2, True), data[:80])
 
     def test_long_reply_on_a_known_subject(self) -> None:
-        """A reply subject may be longer than what is remembered of subjects; a line may not be longer than the limit."""
+        """A reply subject may be longer than what is remembered; a line may not be longer than its limit."""
         for length, violation in ((200, False), (70_000, True)):
             data = b"MSG foo 1 2\r\nhi\r\nMSG foo 1 %b 2\r\nhi\r\n" % (b"r" * length)
             events, failed = parse([data])
