@@ -1,4 +1,4 @@
-"""Writes what the documents repeat from the code: ``make docs``. A test compares it, so that it cannot drift."""
+"""Writes what the documents and the Helm chart repeat from the code: ``make docs``. A test compares."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from typing import Any
 
 import yaml
@@ -22,7 +23,6 @@ from tests.deployment.test_k8s_manifests import document, with_blocks
 
 KUBECONFIG = os.environ.get("TEST_KUBECONFIG", "")
 KUBECTL = os.environ.get("KUBECTL") or shutil.which("kubectl")
-NAMESPACE = f"natsconnector-test-{os.getpid()}"
 
 
 class KubernetesTests(SynchronousTestCase):
@@ -35,9 +35,13 @@ class KubernetesTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
-        name = {"name": NAMESPACE, "labels": restricted}
-        self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": name}])
-        self.addCleanup(self.kubectl, "delete", "namespace", NAMESPACE, "--wait=false")
+        self.namespace = f"natsconnector-test-{os.getpid()}-{time.monotonic_ns()}"
+        namespace = {"name": self.namespace, "labels": restricted}
+        self.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": namespace}])
+        self.addCleanup(self.kubectl, "delete", "namespace", self.namespace, "--wait=false")
+        # Pods have to have one. That which each namespace has, a controller makes in its own time.
+        account = {"name": "tried", "namespace": self.namespace}
+        self.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account}])
 
     def kubectl(self, *words: str, given: str = "") -> str:
         """What ``kubectl`` writes; fails with what it complains about."""
@@ -55,18 +59,18 @@ class KubernetesTests(SynchronousTestCase):
     def assertTaken(self, objects: list[dict[str, Any]]) -> None:
         """The server takes them, and keeps every field as it is written."""
         for each in objects:
-            each["metadata"]["namespace"] = NAMESPACE
+            each["metadata"]["namespace"] = self.namespace
         self.apply(objects, "--dry-run=server")
         self.apply(objects)
         for each in objects:
-            words = ("get", each["kind"], each["metadata"]["name"], "--namespace", NAMESPACE, "--output", "json")
+            words = ("get", each["kind"], each["metadata"]["name"], "--namespace", self.namespace, "--output", "json")
             kept = json.loads(self.kubectl(*words))
             self.assertContains(kept["spec"], each["spec"], each["kind"])
         # A Deployment is taken whatever its pods are like: so one of them, for what is restricted.
         for template in [each["spec"]["template"] for each in objects if each["kind"] == "Deployment"]:
-            pod = {"apiVersion": "v1", "kind": "Pod", **template}
-            pod["metadata"] = {**pod["metadata"], "name": "one", "namespace": NAMESPACE}
-            self.apply([pod], "--dry-run=server")
+            metadata = {**template["metadata"], "name": "tried", "namespace": self.namespace}
+            spec = {**template["spec"], "serviceAccountName": "tried"}
+            self.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}], "--dry-run=server")
 
     def assertContains(self, kept: Any, written: Any, where: str) -> None:
         """What was written is there, among what the server adds."""
@@ -98,7 +102,7 @@ class KubernetesTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What is wrong is refused, so that the above says something: a misspelt field, a pod that may be root."""
         deployment, _ = yaml.safe_load_all(document("deployment"))
-        deployment["metadata"]["namespace"] = NAMESPACE
+        deployment["metadata"]["namespace"] = self.namespace
         misspelt = {**deployment, "spec": {**deployment["spec"], "replica": 3}}
         with self.assertRaises(AssertionError) as caught:
             self.apply([misspelt], "--dry-run=server")
