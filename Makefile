@@ -10,7 +10,7 @@ help:
 	@echo 'make test         lint, types and all tests'
 	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
 	@echo 'make lint types   the checks alone;  make format  puts the code in form'
-	@echo 'make docs         writes what the documents repeat from the code'
+	@echo 'make docs         writes what documents and chart repeat from the code'
 	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
 	@echo 'make chaos        kills, outages and attacks under load (SEED)'
 	@echo 'make bench        the connector beside what one would write by hand; needs nginx (BENCH="--rounds 1 calls")'
@@ -52,7 +52,7 @@ fuzz: $(VENV)/.installed
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
-# Writes what the documents repeat from the code.
+# Writes what the documents and the Helm chart repeat from the code.
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.reference
 

@@ -1,11 +1,13 @@
-"""Writes what the documents repeat from the code: ``make docs``. A test compares it, so that it cannot drift."""
+"""Writes what the documents and the Helm chart repeat from the code: ``make docs``. A test compares."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from docs import chart
 from docs.events import events
 from natsconnector.config.flags import Flag
 from natsconnector.config.settings import FLAGS
@@ -48,9 +50,9 @@ def _markdown(text: str) -> str:
     return re.sub(r"([*|<>])", r"\\\1", text)
 
 
-def replaced(document: str, name: str, text: str) -> str:
-    """A document with ``text`` between its markers of that name."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+def replaced(document: str, name: str, text: str, marker: str = "<!-- {} -->\n") -> str:
+    """A document with ``text`` between its markers of that name, each of which is a line."""
+    begin, end = marker.format(name), marker.format(f"end of {name}")
     before, found, rest = document.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
@@ -61,9 +63,14 @@ def replaced(document: str, name: str, text: str) -> str:
 def written() -> dict[Path, str]:
     """Every document that has something from the code in it, as it should be."""
     readme, log = ROOT / "README.md", ROOT / "docs" / "log.md"
+    values, schema = chart.CHART / "values.yaml", chart.CHART / "values.schema.json"
     return {
         readme: replaced(readme.read_text(), "settings", settings_table()),
         log: replaced(log.read_text(), "events", events_table()),
+        values: replaced(values.read_text(), "the settings", chart.settings_values(), "  # ({})\n"),
+        schema: chart.values_schema(schema.read_text()),
+        chart.CHART / "files" / "settings.json": json.dumps(chart.table(), indent=1) + "\n",
+        chart.CHART / "files" / "rules.yml": chart.rules(),
     }
 
 

@@ -22,6 +22,7 @@ def _usable(read: Callable[[str], object]) -> Callable[[str], str]:
             raise ValueError(e.reason) from None
         return path
 
+    parse.is_file = True  # type: ignore[attr-defined]
     return parse
 
 
@@ -30,6 +31,7 @@ token = _usable(lambda path: token_file(path)())
 nkey = _usable(lambda path: nkey_file(path)())
 creds = _usable(lambda path: creds_file(path)())
 ca = _usable(lambda path: Tls(ca=path).options("localhost"))
+any_file = _usable(lambda path: None)
 
 
 def gateway_credentials(text: str) -> str:

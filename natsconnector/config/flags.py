@@ -74,6 +74,11 @@ class Flag:
         return hasattr(self.parse, "is_list")
 
     @property
+    def is_file(self) -> bool:
+        """Whether its value is the path of a file."""
+        return hasattr(self.parse, "is_file")
+
+    @property
     def environment_name(self) -> str:
         return PREFIX + self.name.replace("-", "_").upper()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,10 +63,10 @@ class Settings:
         "nats-ca", files.ca, None, "PEM file: authorities trusted for NATS over TLS; none: the system's",
         "NATS_CA", group=NATS, metavar="F")
     nats_cert: str | None = setting(
-        "nats-cert", os.path.abspath, None, "PEM file: the certificate shown to NATS, with --nats-key",
+        "nats-cert", files.any_file, None, "PEM file: the certificate shown to NATS, with --nats-key",
         "NATS_CERT", group=NATS, metavar="F")
     nats_key: str | None = setting(
-        "nats-key", os.path.abspath, None, "PEM file: the key of --nats-cert", "NATS_KEY", group=NATS, metavar="F")
+        "nats-key", files.any_file, None, "PEM file: the key of --nats-cert", "NATS_KEY", group=NATS, metavar="F")
     nats_tls_first: bool = switch(
         "nats-tls-first", "begin with TLS, for servers with handshake_first", group=NATS)
     inbox_prefix: str = setting(

@@ -14,6 +14,7 @@ _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.
 _LONGEST = 32
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_LEVELS = ("debug", "info", "warn", "error")
 _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -54,12 +55,16 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
             raise ValueError("is not a whole number")
         return _within(int(text), least, most)
 
+    parse.bounds = (least, most)  # type: ignore[attr-defined]
     return parse
 
 
 def log_level(text: str) -> str:
     """``debug``, ``info``, ``warn`` (or ``warning``), ``error``."""
-    return one_of("debug", "info", "warn", "error")({"warning": "warn"}.get(text.lower(), text))
+    return one_of(*_LEVELS)({"warning": "warn"}.get(text.lower(), text))
+
+
+log_level.words = _LEVELS  # type: ignore[attr-defined]
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -70,6 +75,7 @@ def one_of(*words: str) -> Callable[[str], str]:
             raise ValueError(f"is none of {', '.join(words)}")
         return text.lower()
 
+    parse.words = words  # type: ignore[attr-defined]
     return parse
 
 

@@ -20,7 +20,8 @@ from twisted.trial.unittest import TestCase
 from natsconnector import __version__
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import Msg, NatsClient
-from tests.deployment.support import ENGINE, Container, engine
+from tests.deployment.support import ENGINE, CommandFailed, Container, Follow, engine
+from tests.integration.ports import free_port
 from tests.integration.support import WAIT_S, Recorded, RecordingGateway, reactor
 
 IMAGE = os.environ.get("TEST_IMAGE", "")
@@ -231,3 +232,40 @@ class StoppingTests(ImageCase):
         print(f"\n`{ENGINE} stop` of an idle connector: {took:.2f} s, exit code {code}")
         self.assertIn(code, (0, 143))
         self.assertLess(took, 10.0)
+
+
+class HealthTests(ImageCase):
+    """What the engine says of it by the image's own health check, asked more often here so that the test is shorter."""
+
+    if ENGINE != "docker":
+        skip = "podman's own format of images has no health check"
+
+    async def test_stopped_process(self) -> None:
+        """It is healthy; unhealthy while its process is stopped, which says why; and healthy again."""
+        admin = f"tcp:{await free_port()}:interface=127.0.0.1"
+        often = ("--health-interval", "1s", "--health-retries", "1", "--env", f"NATSCONNECTOR_ADMIN={admin}")
+        begun = f"{time.time():.0f}"
+        container = await self.ready(options=(*LOCKED_DOWN, *often))
+        words = ("--since", begun, "--filter", f"container={container.name}", "--filter", "event=health_status")
+        events = Follow("events", *words)
+        self.addCleanup(events.end)
+        await events.when_line("health_status: healthy")
+        self.assertEqual((await container.inspect())["State"]["Health"]["Status"], "healthy")
+        await engine("kill", "--signal", "STOP", container.name)
+        await events.when_line("health_status: unhealthy")
+        health = (await container.inspect())["State"]["Health"]
+        self.assertEqual(health["Status"], "unhealthy")
+        self.assertIn("has not answered within 5 s", health["Log"][-1]["Output"])
+        await engine("kill", "--signal", "CONT", container.name)
+        await events.when_line("health_status: healthy", times=2)
+
+    async def test_without_nats(self) -> None:
+        """Without NATS it is healthy, since starting it anew would mend nothing, and says that it is not ready."""
+        admin = f"tcp:{await free_port()}:interface=127.0.0.1"
+        environment = {"NATS_HOST": f"127.0.0.1:{await free_port()}", "NATSCONNECTOR_ADMIN": admin}
+        container = self.container(environment=environment)
+        await container.when_line("health and metrics on")
+        await engine("exec", container.name, "python", "-m", "natsconnector", "probe")
+        with self.assertRaises(CommandFailed) as caught:
+            await engine("exec", container.name, "python", "-m", "natsconnector", "probe", "--ready")
+        self.assertIn("answered 503", str(caught.exception))

@@ -1,66 +1,26 @@
-"""Dockerfile, manifests and docs: valid, and in agreement with each other and with the settings."""
+"""Dockerfile, Swarm, Compose and docs: valid, and in agreement with each other and with the settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
-from unittest.mock import Mock
 from urllib.parse import urlsplit
 
-import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector import __version__
 from natsconnector.__main__ import COMMANDS
-from natsconnector.admin.health import Health
-from natsconnector.admin.resources import pages
 from natsconnector.commands import probe
-from natsconnector.config import reading, settings
+from natsconnector.config import reading
 from natsconnector.config.values import duration
-
-ROOT = Path(__file__).parent.parent.parent
-KNOWN_NAMES = {flag.environment_name for flag in settings.FLAGS} | {a.name for f in settings.FLAGS for a in f.aliases}
-# What ending takes beyond the shutdown timeout: the last answers are flushed, connections closed.
-LAST_MOMENTS_S = 5.0
-
-
-def text(path: str) -> str:
-    return (ROOT / path).read_text()
+from tests.deployment.agreement import KNOWN_NAMES, ROOT, AgreementCase, text
 
 
 def with_defaults(template: str) -> str:
     """What a Compose file is with none of its variables set: ``${NAME:-default}`` is the default."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", template)
-
-
-class AgreementCase(SynchronousTestCase):
-    """What holds for every way of deploying."""
-
-    def assertEnvironment(self, environment: Mapping[str, str], grace_s: float) -> settings.Settings:
-        """The settings take all of it without a complaint, and leave time to end in."""
-        for name, value in environment.items():
-            self.assertIsInstance(value, str, f"{name}: quote it, YAML takes it for something else")
-        self.assertLessEqual(set(environment), KNOWN_NAMES)
-        # Files of secrets are there only where it is deployed.
-        read = reading.read({}, {name: value for name, value in environment.items() if not value.startswith("/")})
-        self.assertEqual(read.warnings, ())
-        self.assertGreaterEqual(grace_s, read.shutdown_timeout_s + LAST_MOMENTS_S)
-        return read
-
-    def assertSecretsMounted(self, environment: Mapping[str, str], folders: set[str]) -> None:
-        """Files of secrets that a setting names are where the deployment puts them, and no secret is there unread."""
-        paths = [Path(value) for value in environment.values() if value.startswith("/")]
-
-        def agree(path: Path, folder: str) -> bool:
-            return path.is_relative_to(folder) or Path(folder).is_relative_to(path)
-
-        for path in paths:
-            self.assertTrue(any(agree(path, folder) for folder in folders), f"nothing is mounted at {path}")
-        for folder in folders:
-            self.assertTrue(any(agree(path, folder) for path in paths), f"nothing reads {folder}")
 
 
 class DockerfileTests(AgreementCase):
@@ -110,103 +70,6 @@ class DockerfileTests(AgreementCase):
         self.assertEqual(given, {"natsconnector", "twisted", "pyproject.toml", "setup.py", "LICENSE", "README.md"})
         for name in given - {"README.md"}:
             self.assertTrue((ROOT / name).exists(), name)
-
-
-class KubernetesTests(AgreementCase):
-    """deployment/k8s/deployment.yml"""
-
-    def setUp(self) -> None:
-        self.objects: list[dict[str, Any]] = list(yaml.safe_load_all(text("deployment/k8s/deployment.yml")))
-        self.deployment, self.budget = self.objects
-        self.spec = self.deployment["spec"]
-        self.pod = self.spec["template"]["spec"]
-        (self.container,) = self.pod["containers"]
-        self.environment = {entry["name"]: entry["value"] for entry in self.container["env"]}
-
-    def test_valid(self) -> None:
-        """An API server takes it, old or new: no unknown field, no wrong type."""
-        for version in ("1.25", "1.30", kubernetes_validate.latest_version()):
-            for manifest in self.objects:
-                kubernetes_validate.validate(manifest, version, strict=True)
-
-    def test_kinds(self) -> None:
-        """A deployment and what protects it, in the namespace of OpenFaaS, under one name."""
-        self.assertEqual([o["kind"] for o in self.objects], ["Deployment", "PodDisruptionBudget"])
-        self.assertEqual({o["metadata"]["namespace"] for o in self.objects}, {"openfaas"})
-        self.assertEqual({o["metadata"]["name"] for o in self.objects} | {self.container["name"]}, {"nats-connector"})
-
-    def test_labels(self) -> None:
-        """Every selector finds the pods; the labels are those that OpenFaaS's parts carry."""
-        labels = self.spec["template"]["metadata"]["labels"]
-        (spread,) = self.pod["topologySpreadConstraints"]
-        selectors = [self.spec["selector"], self.budget["spec"]["selector"], spread["labelSelector"]]
-        for selector in selectors:
-            self.assertEqual(selector, {"matchLabels": {"app": "nats-connector", "component": "nats-connector"}})
-            self.assertLessEqual(selector["matchLabels"].items(), labels.items())
-        self.assertEqual(self.deployment["metadata"]["labels"], labels)
-        self.assertEqual(labels["app.kubernetes.io/part-of"], "openfaas")
-        self.assertEqual(labels["app.kubernetes.io/version"], __version__)
-
-    def test_image(self) -> None:
-        """The image that `make image` makes of this version."""
-        self.assertEqual(self.container["image"], f"natsconnector:{__version__}")
-
-    def test_availability(self) -> None:
-        """Three replicas, of which an update takes none away and a drained node one at a time."""
-        self.assertEqual(self.spec["replicas"], 3)
-        self.assertEqual(self.spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
-        self.assertEqual(self.budget["spec"]["maxUnavailable"], 1)
-
-    def test_environment(self) -> None:
-        """Servers by their names in the cluster, and a grace period beyond the shutdown timeout."""
-        read = self.assertEnvironment(self.environment, self.pod["terminationGracePeriodSeconds"])
-        self.assertEqual((read.nats, read.gateway), (("nats://nats.openfaas:4222",), "http://gateway.openfaas:8080"))
-        self.assertLessEqual({"NATS_HOST", "FAAS_GATEWAY"}, set(self.environment))
-
-    def test_locked_down(self) -> None:
-        """The user of the Dockerfile, a read-only root file system, no capability, no token, the default seccomp."""
-        (user,) = re.findall(r"^USER (\d+):(\d+)$", text("Dockerfile"), re.MULTILINE)
-        context = self.pod["securityContext"]
-        self.assertEqual((context["runAsUser"], context["runAsGroup"]), tuple(map(int, user)))
-        self.assertIs(context["runAsNonRoot"], True)
-        self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
-        self.assertEqual(
-            self.container["securityContext"],
-            {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            },
-        )
-        self.assertIs(self.pod["automountServiceAccountToken"], False)
-
-    def test_mounts(self) -> None:
-        """Each mount has its volume and each volume its mount, and what is mounted is read."""
-        mounts = self.container.get("volumeMounts", [])
-        self.assertEqual({m["name"] for m in mounts}, {v["name"] for v in self.pod.get("volumes", [])})
-        self.assertSecretsMounted(self.environment, {m["mountPath"] for m in mounts})
-
-    def test_probes(self) -> None:
-        """What is asked for from outside is answered there: the port, the paths, and the annotations for Prometheus."""
-        admin = self.assertEnvironment(self.environment, 60.0).admin
-        assert admin is not None
-        self.assertEqual((admin.host, self.container["ports"]), ("", [{"name": "admin", "containerPort": admin.port}]))
-        asked = {name: self.container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
-        self.assertEqual({get["port"] for get in asked.values()}, {"admin"})
-        self.assertEqual(
-            {name: get["path"] for name, get in asked.items()},
-            {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"},
-        )
-        annotations = self.spec["template"]["metadata"]["annotations"]
-        self.assertEqual(annotations["prometheus.io/port"], str(admin.port))
-        self.assertEqual(annotations["prometheus.io/path"], "/metrics")
-        paths = {annotations["prometheus.io/path"], *(get["path"] for get in asked.values())}
-        self.assertLessEqual(paths, {path.decode() for path in pages(Health((), lambda: None), Mock(), Mock()).paths})
-
-    def test_no_stand_ins(self) -> None:
-        """Nothing waits for a fixed time where a probe tells."""
-        self.assertNotIn("minReadySeconds", self.spec)
-        self.assertFalse([name for name in self.container if "initialDelaySeconds" in self.container[name]])
 
 
 class SwarmTests(AgreementCase):
@@ -358,7 +221,7 @@ class NoPlaceTests(SynchronousTestCase):
 
     def test_no_registry(self) -> None:
         """No image is named by the host of a registry: whoever deploys has their own."""
-        files = [ROOT / "Dockerfile", ROOT / "docs/deploying.md", *(ROOT / "deployment").rglob("*.yml")]
+        files = [ROOT / "Dockerfile", ROOT / "docs/deploying.md", *(ROOT / "deployment").rglob("*.*")]
         for path in files:
             found = re.findall(
                 r"\b(?:docker\.io|ghcr\.io|quay\.io|[\w.-]*registry[\w-]*\.\w[\w.-]*)/", path.read_text()
