@@ -132,6 +132,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
             Permissions(settings.allow_function, settings.callback_allow),
             settings.subjects or (),
             catalogue,
+            function_subjects=settings.function_subjects or (),
             terms=terms,
             queued=settings.queued,
         ),
@@ -198,7 +199,7 @@ def make_sources(
     settings: Settings,
 ) -> list[ISource]:
     """Where messages come from with ``settings``."""
-    subjects, topics = settings.subjects or (), settings.topics or ()
+    subjects, topics = (*(settings.subjects or ()), *(settings.function_subjects or ())), settings.topics or ()
     ours = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
     replies.never((*ours, *topics))
     if jetstream is not None and settings.stream is not None:
@@ -239,7 +240,7 @@ async def look_around(client: NatsClient, settings: Settings) -> list[str]:
         return []
     jetstream = JetStream(client, timeout_s=2.0, must_be_allowed=False)
     found: list[str] = []
-    for subject in (*(settings.subjects or ()), *(settings.topics or ())):
+    for subject in settings.sources:
         try:
             names = await jetstream.stream_names(subject)
         except NatsError:  # without JetStream, or the right to ask, there is nothing to tell
@@ -254,7 +255,7 @@ def wanted(settings: Settings) -> Wanted:
     return Wanted(
         settings.stream or "",
         settings.consumer,
-        (*(settings.subjects or ()), *(settings.topics or ())),
+        settings.sources,
         settings.ack_wait_s,
         settings.deliver,
         settings.dead_letter,

@@ -52,6 +52,14 @@ def subject(text: str) -> str:
     return text
 
 
+def function_subject(text: str) -> str:
+    """A subject with one or two ``*``: a function's name, and its namespace."""
+    tokens = subject(text).split(".")
+    if tokens.count("*") not in (1, 2) or ">" in tokens:
+        raise ValueError("is not a subject like fn.* or fn.*.*, where * is a function and the second * its namespace")
+    return text
+
+
 def concrete_subject(text: str) -> str:
     """A subject to publish to."""
     if {"*", ">"} & set(subject(text).split(".")):

@@ -13,6 +13,7 @@ from natsconnector.config.flags import (
     CALLS,
     EMBEDDED,
     ENVELOPES,
+    FUNCTION_SUBJECTS,
     GATEWAY,
     JETSTREAM,
     LOGS,
@@ -95,8 +96,14 @@ class Settings:
         "where envelopes arrive. Whoever may publish there may call any allowed function",
         group=ENVELOPES, metavar="S[,S]", topics_default="none")
     queue_group: str = setting(
-        "queue-group", values.word, "functions", "queue group of these subjects",
+        "queue-group", values.word, "functions", "queue group of these subjects, and of --function-subject",
         group=ENVELOPES, metavar="G", needs="core")
+
+    function_subjects: tuple[str, ...] | None = setting(
+        "function-subject", values.list_of(nats_values.function_subject), None,
+        "subjects whose first * is a function's name, the second its namespace, if there is one: fn.* or fn.*.*. The"
+        " payload goes to that function: the right to publish on fn.figlet is the right to call figlet",
+        group=FUNCTION_SUBJECTS, metavar="S[,S]")
 
     topics: tuple[str, ...] | None = setting(
         "topics", values.list_of(nats_values.subject), None,
@@ -110,13 +117,14 @@ class Settings:
         "topic-delimiter", values.delimiter, ",", "splits the annotation topic", "topic_delimiter",
         group=TOPICS, metavar="C", needs="topics")
     queued: bool = switch(
-        "async", "calls for topics are asynchronous", "asynchronous_invocation", group=TOPICS, needs="topics")
+        "async", "calls for topics and --function-subject are asynchronous", "asynchronous_invocation", group=TOPICS,
+        needs="payloads")
     rebuild_interval_s: float = setting(
         "rebuild-interval", values.duration, "5s", "refresh of the list of functions", "rebuild_interval",
         group=TOPICS, metavar="D", needs="functions")
     content_type: str | None = setting(
-        "content-type", values.content_type, None, "of calls for topics", "content_type",
-        group=TOPICS, metavar="T", needs="topics")
+        "content-type", values.content_type, None, "of calls for topics and --function-subject", "content_type",
+        group=TOPICS, metavar="T", needs="payloads")
 
     stream: str | None = setting(
         "stream", nats_values.name, None,
@@ -241,6 +249,11 @@ class Settings:
     warnings: tuple[str, ...] = ()
     """What the user should know about the configuration, a sentence each."""
 # fmt: on
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All subjects that messages come from, but for those that only annotations name."""
+        return (*(self.subjects or ()), *(self.function_subjects or ()), *(self.topics or ()))
 
     def has_given(self, flag: str) -> bool:
         """Whether the user gave a value for a flag, by our own name for it."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
 from natsconnector.model.headers import hops_of
+from natsconnector.model.route import ROOT, Route
 from natsconnector.model.seams import IDelivery
-from natsconnector.model.subjects import covers
+from natsconnector.model.subjects import capturing, covers
 from natsconnector.planning.annotations import Terms
-from natsconnector.planning.calls import TopicMessage, publishers_call_id
+from natsconnector.planning.calls import RawMessage, asked_of_call, check_route, function_name
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
@@ -38,9 +39,11 @@ class Planner:
     Turns messages into calls: a JSON envelope on an envelope subject, the raw payload on any other.
 
     :param envelope_subjects: where envelopes arrive.
-    :param catalogue: the functions there are; None when only envelopes arrive and nothing is known of functions.
+    :param catalogue: the functions there are; None when there are no topics and nothing is known of functions.
+    :param function_subjects: patterns of subjects that name a function by their first ``*``, and its namespace by the
+        second, if they have two.
     :param terms: those of functions that no list names.
-    :param queued: calls for topics are asynchronous unless the function says otherwise.
+    :param queued: calls with the raw payload are asynchronous unless the function says otherwise.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Planner:
         envelope_subjects: Sequence[str] = (">",),
         catalogue: Catalogue | None = None,
         *,
+        function_subjects: Sequence[str] = (),
         terms: Terms | None = None,
         queued: bool = False,
     ) -> None:
         self._permissions = permissions
         self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
         self._patterns = tuple(subject for subject in envelope_subjects if subject not in self._plain_subjects)
+        self._function_subjects = tuple(capturing(subject) for subject in function_subjects)
         self._catalogue = catalogue
         self._terms = terms or Terms()
         self._queued = queued
@@ -69,9 +74,16 @@ class Planner:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
         if hops_of(delivery.headers) >= _MOST_HOPS:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
-        own_id = publishers_call_id(delivery.headers)
+        own_id, route = asked_of_call(delivery.headers)
         if self._is_envelope(delivery.subject):
-            return [self._envelope(delivery, own_id)]
+            return [self._envelope(delivery, own_id, route)]
+        for pattern in self._function_subjects:
+            if (found := pattern.fullmatch(delivery.subject)) is not None:
+                return [self._function(delivery, function_name(".".join(found.groups())), own_id, route)]
+        if route is not ROOT:
+            # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
+            # routes.
+            raise Malformed("Function-Path and Function-Method are for messages that name a function, not for topics")
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
         return self._topic(delivery, own_id)
@@ -84,12 +96,9 @@ class Planner:
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
         return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
 
-    def _envelope(self, delivery: IDelivery, own_id: str | None) -> PlannedCall:
+    def _envelope(self, delivery: IDelivery, own_id: str | None, route: Route) -> PlannedCall:
         name, params = read_envelope(delivery.payload)
-        terms, full_name = self._terms, name
-        if self._catalogue is not None:
-            full_name = self._catalogue.full_name(name)
-            terms = self._catalogue.terms(full_name)
+        full_name, terms = self._known_of(name)
         call = envelope_call(
             name,
             params,
@@ -97,9 +106,14 @@ class Planner:
             call_id=own_id or self._call_id(delivery, name),
             queued=terms.asynchronous is True,
             timeout_s=terms.timeout_s,
+            route=route,
         )
-        self._permissions.check(call)
-        return PlannedCall(call, terms, full_name)
+        return self._checked(call, terms, full_name)
+
+    def _function(self, delivery: IDelivery, name: str, own_id: str | None, route: Route) -> PlannedCall:
+        full_name, terms = self._known_of(name)
+        message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
+        return self._checked(self._raw(message, delivery, name, own_id, terms, route), terms, full_name)
 
     def _topic(self, delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
         subscribers = [] if self._catalogue is None else self._catalogue.subscribers(delivery.subject)
@@ -108,20 +122,43 @@ class Planner:
                 subscribers = [each for each in subscribers if each[0] == value]
         if not subscribers:
             raise Refused(NO_FUNCTION, f"no function is annotated with the topic {delivery.subject}")
-        message = TopicMessage(delivery.subject, delivery.payload, delivery.headers)
-        planned = []
+        message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
         # One that this connector may not call is no reason to keep the message from the others.
-        for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers:
-            call = message.call(
-                function,
-                call_id=own_id or self._call_id(delivery, function),
-                queued=self._queued if terms.asynchronous is None else terms.asynchronous,
-                timeout_s=terms.timeout_s,
-                content_type=terms.content_type,
-            )
-            self._permissions.check(call)
-            planned.append(PlannedCall(call, terms, function))
-        return planned
+        return [
+            self._checked(self._raw(message, delivery, function, own_id, terms), terms, function)
+            for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers
+        ]
+
+    def _raw(
+        self,
+        message: RawMessage,
+        delivery: IDelivery,
+        function: str,
+        own_id: str | None,
+        terms: Terms,
+        route: Route = ROOT,
+    ) -> FunctionCall:
+        return message.call(
+            function,
+            call_id=own_id or self._call_id(delivery, function),
+            queued=self._queued if terms.asynchronous is None else terms.asynchronous,
+            timeout_s=terms.timeout_s,
+            content_type=terms.content_type,
+            route=route,
+        )
+
+    def _known_of(self, name: str) -> tuple[str, Terms]:
+        """The full name of a function that a message names, and how it is called."""
+        if self._catalogue is None:
+            return name, self._terms
+        full_name = self._catalogue.full_name(name)
+        return full_name, self._catalogue.terms(full_name)
+
+    def _checked(self, call: FunctionCall, terms: Terms, full_name: str) -> PlannedCall:
+        if call.route is not ROOT:
+            check_route(call)
+        self._permissions.check(call)
+        return PlannedCall(call, terms, full_name)
 
     def _call_id(self, delivery: IDelivery, function: str) -> str:
         # The same on every attempt and every replica, if anything makes that possible.
