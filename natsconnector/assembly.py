@@ -146,7 +146,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
-    replies = Replies(client, settings.reply_allow or ())
+    replies = Replies(client, settings.reply_allow or (), settings.reply_subject_for or ())
     return Connector(
         reactor,
         client,
@@ -201,6 +201,7 @@ def make_sources(
     """Where messages come from with ``settings``."""
     subjects, topics = (*(settings.subjects or ()), *(settings.function_subjects or ())), settings.topics or ()
     ours = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
+    answers = [mapping.targets for mapping in settings.reply_subject_for or ()]
     replies.never((*ours, *topics))
     if jetstream is not None and settings.stream is not None:
         return [
@@ -221,7 +222,7 @@ def make_sources(
         if catalogue is not None and settings.topics_from_annotations:
 
             def follow() -> None:
-                wanted_topics = catalogue.topics_besides(topics, ours)
+                wanted_topics = catalogue.topics_besides(topics, (*ours, *answers))
                 replies.never((*ours, *wanted_topics))
                 topic_source.listen_on(wanted_topics)
 

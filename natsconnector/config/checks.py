@@ -25,6 +25,7 @@ def faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     yield from _retries(found, names)
     yield from _login(found, names)
     yield from _subjects(found, names)
+    yield from _replies(found, names)
     yield from _gateway(found, names)
     yield from _embedded(found, names)
 
@@ -85,6 +86,23 @@ def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
         for _, subject in sources:
             if overlaps(found["dead_letter"], subject):
                 yield f"{names['dead_letter']}: the connector would hear its own dead letters on {subject}"
+
+
+def _replies(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """Replies that an operator sends somewhere are not heard by the connector itself, and are answers to something."""
+    own = [(subject, "listens") for field in _SOURCES for subject in found.get(field) or ()]
+    sources = [subject for subject, _ in own]
+    if found.get("dead_letter") is not None:
+        own.append((found["dead_letter"], "puts dead letters"))
+    if found.get("inbox_prefix") is not None:
+        own.append((f"{found['inbox_prefix']}.>", "gets replies"))
+    for mapping in found.get("reply_subject_for") or ():
+        name = f"{names['reply_subject_for']} {mapping}"
+        for subject, does in own:
+            if overlaps(mapping.targets, subject):
+                yield f"{name}: the connector itself {does} on {subject}"
+        if not found.get("topics_from_annotations") and not any(overlaps(mapping.source, each) for each in sources):
+            yield f"{name}: the connector listens nowhere on {mapping.source}"
 
 
 def _gateway(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:

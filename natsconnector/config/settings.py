@@ -19,6 +19,7 @@ from natsconnector.config.flags import (
     LOGS,
     NATS,
     PREFIX,
+    REPLIES,
     RETRIES,
     TOPICS,
     Alias,
@@ -26,6 +27,7 @@ from natsconnector.config.flags import (
     setting,
     switch,
 )  # fmt: skip
+from natsconnector.model.mapping import SubjectMapping
 
 
 def _level_of_debug(text: str) -> str | None:
@@ -153,6 +155,12 @@ class Settings:
         "reply-allow", values.list_of(nats_values.subject), "_INBOX.>",
         "with --stream: subjects that a message's X-Reply-Subject may name, with wildcards", group=JETSTREAM,
         metavar="S[,S]", needs="stream")
+
+    reply_subject_for: tuple[SubjectMapping, ...] | None = setting(
+        "reply-subject-for", values.list_of(nats_values.reply_subject_for), None,
+        "where replies go to messages without a reply subject, as those of MQTT are: mq.call=mq.answer, or, with $1 for"
+        " the first *, mq.*.call=mq.$1.answer; the first that matches counts",
+        group=REPLIES, metavar="FROM=TO[,..]")
 
     allow_function: tuple[str, ...] | None = setting(
         "allow-function", values.list_of(values.function_pattern), None,

@@ -172,6 +172,25 @@ class ReadTests(SynchronousTestCase):
             self.assertIn(says, fault)
         self.read({"function-subject": "fn.*,fn.*.*", "topics": "fn", "dead-letter": "dead"})
 
+    def test_reply_subject_for(self) -> None:
+        """Replies go where somebody else listens, for messages that come."""
+        (mapping,) = self.read({"reply-subject-for": "function.call = answers"}).reply_subject_for or ()
+        self.assertEqual(mapping.target_of("function.call"), "answers")
+        fn = {"function-subject": "fn.*", "dead-letter": "dead", "inbox-prefix": "in"}
+        for text, says in [
+            ("fn.*", "is not FROM=TO"),
+            ("fn.*=a.$2", "there are 1 wildcards"),
+            ("fn.*=fn.$1", "--reply-subject-for fn.*=fn.$1: the connector itself listens on fn.*"),
+            ("fn.*=$1", "puts dead letters on dead"),
+            ("fn.*=in.x", "gets replies on in.>"),
+            ("gn.*=a", "the connector listens nowhere on gn.*"),
+            ("gn.*=a,fn.*=b.*", "an item, number 2, that maps to 'b.*', which has wildcards"),
+        ]:
+            (fault,) = self.faults({**fn, "reply-subject-for": text})
+            self.assertIn(says, fault)
+        self.read({"topics-from-annotations": "on", "reply-subject-for": "gn.*=a"})
+        self.read({**fn, "reply-subject-for": "fn.*=a.$1,fn.x=b"})
+
     def test_secrets_are_not_repeated(self) -> None:
         """No fault and no repr shows what stands in a URL."""
         faults = self.faults({"nats": "nats://u:pa55@h:x,http://u:pa55@h", "gateway": "http://admin:pa55@gw"})
