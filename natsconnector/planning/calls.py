@@ -56,8 +56,9 @@ class RawMessage:
         The call of one function with the raw payload.
 
         :param content_type: unless the message says otherwise.
+        :raises Malformed: the route's method does not fit the rest.
         """
-        return FunctionCall(
+        call = FunctionCall(
             function,
             self._payload,
             self._content_type or content_type,
@@ -68,6 +69,9 @@ class RawMessage:
             timeout_s,
             route,
         )
+        if route is not ROOT:
+            check_route(call)
+        return call
 
 
 def asked_of_call(headers: Iterable[Header]) -> tuple[str | None, Route]:

@@ -14,7 +14,7 @@ from typing import Any
 from natsconnector.model.call import FunctionCall, Malformed
 from natsconnector.model.headers import Header, forwarded, is_header_name, is_header_value, may_be_set
 from natsconnector.model.route import ROOT, Route
-from natsconnector.planning.calls import CONNECTOR, callback_url, function_name, kind, shown
+from natsconnector.planning.calls import CONNECTOR, callback_url, check_route, function_name, kind, shown
 
 _LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
 
@@ -62,10 +62,11 @@ def envelope_call(
     The call that an envelope asks for with its ``params``.
 
     :param headers: of the message; they go along, except where ``params.headers`` says otherwise.
-    :raises Malformed: a field of ``params`` is not what it has to be; the reason names the field.
+    :raises Malformed: a field of ``params`` is not what it has to be, which the reason names; or the route's method
+        does not fit.
     """
     body, content_type = _body(params)
-    return FunctionCall(
+    call = FunctionCall(
         function,
         body,
         _content_type(params) or content_type,
@@ -76,6 +77,9 @@ def envelope_call(
         timeout_s,
         route,
     )
+    if route is not ROOT:
+        check_route(call)
+    return call
 
 
 def _json_object(payload: bytes) -> dict[str, Any]:

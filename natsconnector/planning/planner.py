@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
@@ -13,7 +14,7 @@ from natsconnector.model.route import ROOT, Route
 from natsconnector.model.seams import IDelivery
 from natsconnector.model.subjects import capturing, covers
 from natsconnector.planning.annotations import Terms
-from natsconnector.planning.calls import RawMessage, asked_of_call, check_route, function_name
+from natsconnector.planning.calls import RawMessage, asked_of_call, function_name
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
@@ -76,10 +77,11 @@ class Planner:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id, route = asked_of_call(delivery.headers)
         if self._is_envelope(delivery.subject):
-            return [self._envelope(delivery, own_id, route)]
+            name, params = read_envelope(delivery.payload)
+            return [self._named(name, delivery, own_id, route, params)]
         for pattern in self._function_subjects:
             if (found := pattern.fullmatch(delivery.subject)) is not None:
-                return [self._function(delivery, function_name(".".join(found.groups())), own_id, route)]
+                return [self._named(function_name(".".join(found.groups())), delivery, own_id, route, None)]
         if route is not ROOT:
             # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
             # routes.
@@ -96,9 +98,17 @@ class Planner:
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
         return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
 
-    def _envelope(self, delivery: IDelivery, own_id: str | None, route: Route) -> PlannedCall:
-        name, params = read_envelope(delivery.payload)
-        full_name, terms = self._known_of(name)
+    def _named(
+        self, name: str, delivery: IDelivery, own_id: str | None, route: Route, params: Mapping[str, Any] | None
+    ) -> PlannedCall:
+        """The call of a function that a message names, by an envelope with these ``params`` or by its subject."""
+        terms, full_name = self._terms, name
+        if self._catalogue is not None:
+            full_name = self._catalogue.full_name(name)
+            terms = self._catalogue.terms(full_name)
+        if params is None:
+            message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
+            return self._raw(message, delivery, name, own_id, terms, full_name, route)
         call = envelope_call(
             name,
             params,
@@ -108,12 +118,8 @@ class Planner:
             timeout_s=terms.timeout_s,
             route=route,
         )
-        return self._checked(call, terms, full_name)
-
-    def _function(self, delivery: IDelivery, name: str, own_id: str | None, route: Route) -> PlannedCall:
-        full_name, terms = self._known_of(name)
-        message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
-        return self._checked(self._raw(message, delivery, name, own_id, terms, route), terms, full_name)
+        self._permissions.check(call)
+        return PlannedCall(call, terms, full_name)
 
     def _topic(self, delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
         subscribers = [] if self._catalogue is None else self._catalogue.subscribers(delivery.subject)
@@ -125,7 +131,7 @@ class Planner:
         message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
         # One that this connector may not call is no reason to keep the message from the others.
         return [
-            self._checked(self._raw(message, delivery, function, own_id, terms), terms, function)
+            self._raw(message, delivery, function, own_id, terms, function)
             for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers
         ]
 
@@ -136,9 +142,10 @@ class Planner:
         function: str,
         own_id: str | None,
         terms: Terms,
+        full_name: str,
         route: Route = ROOT,
-    ) -> FunctionCall:
-        return message.call(
+    ) -> PlannedCall:
+        call = message.call(
             function,
             call_id=own_id or self._call_id(delivery, function),
             queued=self._queued if terms.asynchronous is None else terms.asynchronous,
@@ -146,17 +153,6 @@ class Planner:
             content_type=terms.content_type,
             route=route,
         )
-
-    def _known_of(self, name: str) -> tuple[str, Terms]:
-        """The full name of a function that a message names, and how it is called."""
-        if self._catalogue is None:
-            return name, self._terms
-        full_name = self._catalogue.full_name(name)
-        return full_name, self._catalogue.terms(full_name)
-
-    def _checked(self, call: FunctionCall, terms: Terms, full_name: str) -> PlannedCall:
-        if call.route is not ROOT:
-            check_route(call)
         self._permissions.check(call)
         return PlannedCall(call, terms, full_name)
 
