@@ -135,6 +135,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
             Permissions(settings.allow_function, settings.callback_allow),
             settings.subjects or (),
             catalogue,
+            function_subjects=settings.function_subjects or (),
             terms=terms,
             queued=settings.queued,
         ),
@@ -148,7 +149,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
-    replies = Replies(client, settings.reply_allow or ())
+    replies = Replies(client, settings.reply_allow or (), settings.reply_subject_for or ())
     return Connector(
         reactor,
         client,
@@ -214,8 +215,9 @@ def make_sources(
     settings: Settings,
 ) -> list[ISource]:
     """Where messages come from with ``settings``."""
-    subjects, topics = settings.subjects or (), settings.topics or ()
+    subjects, topics = (*(settings.subjects or ()), *(settings.function_subjects or ())), settings.topics or ()
     ours = (*subjects, *([settings.dead_letter] if settings.dead_letter is not None else []))
+    answers = [mapping.targets for mapping in settings.reply_subject_for or ()]
     replies.never((*ours, *topics))
     if jetstream is not None and settings.stream is not None:
         return [
@@ -236,7 +238,7 @@ def make_sources(
         if catalogue is not None and settings.topics_from_annotations:
 
             def follow() -> None:
-                wanted_topics = catalogue.topics_besides(topics, ours)
+                wanted_topics = catalogue.topics_besides(topics, (*ours, *answers))
                 replies.never((*ours, *wanted_topics))
                 topic_source.listen_on(wanted_topics)
 
@@ -255,7 +257,7 @@ async def look_around(client: NatsClient, settings: Settings) -> list[str]:
         return []
     jetstream = JetStream(client, timeout_s=2.0, must_be_allowed=False)
     found: list[str] = []
-    for subject in (*(settings.subjects or ()), *(settings.topics or ())):
+    for subject in settings.sources:
         try:
             names = await jetstream.stream_names(subject)
         except NatsError:  # without JetStream, or the right to ask, there is nothing to tell
@@ -270,7 +272,7 @@ def wanted(settings: Settings) -> Wanted:
     return Wanted(
         settings.stream or "",
         settings.consumer,
-        (*(settings.subjects or ()), *(settings.topics or ())),
+        settings.sources,
         settings.ack_wait_s,
         settings.deliver,
         settings.dead_letter,

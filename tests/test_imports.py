@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
 FACES = {"natsconnector.nats", "natsconnector.nats.jetstream"}
 IO = {"twisted", "treq", "zope", "socket", "subprocess"}
 PURE = [
-    *(f"model/{name}" for name in "call dead_letter function headers limits outcome reply retries subjects".split()),
+    *(f"model/{n}" for n in "call dead_letter function headers limits outcome reply retries route subjects".split()),
     *(f"planning/{name}" for name in "annotations calls permissions".split()),
     "config/traces",
     "config/values",

@@ -65,7 +65,7 @@ class ObjectsTests(SynchronousTestCase):
             (envelope, "FunctionCall"),
             (calls, "FunctionCall"),
             (planner, "PlannedCall"),
-            (planner, "TopicMessage"),
+            (planner, "RawMessage"),
             (terms, "Terms"),
             (jobs, "Job"),
             (dispatching, "Ending"),
@@ -87,7 +87,7 @@ class ObjectsTests(SynchronousTestCase):
         """One of each for every call, and what they have in common once."""
         made = self.made(FakeDelivery(b"x", "t"))
         self.assertEqual(
-            made, {"FunctionCall": 3, "PlannedCall": 3, "Job": 3, "Ending": 3, "Reply": 3, "TopicMessage": 1}
+            made, {"FunctionCall": 3, "PlannedCall": 3, "Job": 3, "Ending": 3, "Reply": 3, "RawMessage": 1}
         )
 
     def test_from_a_stream(self) -> None:

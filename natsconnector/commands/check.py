@@ -121,9 +121,7 @@ class _Check:
         return True
 
     def _subjects(self) -> tuple[str, ...]:
-        if self._settings.stream is not None:
-            return ()
-        return (*(self._settings.subjects or ()), *(self._settings.topics or ()))
+        return self._settings.sources if self._settings.stream is None else ()
 
     def _needs_functions(self) -> bool:
         settings = self._settings

@@ -25,7 +25,7 @@ from natsconnector.nats.jetstream import JetStream, JetStreamError
 T = TypeVar("T")
 
 NAME = "redrive"
-_FLAGS = (*NATS_FLAGS, "js-domain", "js-prefix", "subject", "topics")
+_FLAGS = (*NATS_FLAGS, "js-domain", "js-prefix", "subject", "function-subject", "topics")
 _DESCRIPTION = """\
 Puts the dead letters of a stream back to the subjects they came from, with their original headers, and removes each
 from the stream when it is there. Where a stream listens on the subject, it has to store the message first; where none
@@ -53,7 +53,7 @@ def add_to(commands: Any) -> None:
         "--to-subject",
         type=_subjects,
         metavar="S[,S]",
-        help="subjects that letters may be put back to [default: those of --subject and --topics]",
+        help="subjects that letters may be put back to [default: those of --subject, --function-subject and --topics]",
     )
     where.add_argument(
         "--max-returns",
@@ -90,7 +90,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     try:
         client.start()
         await connected(reactor, client, arguments.wait)
-        targets = arguments.to_subject or (*(settings.subjects or ()), *(settings.topics or ()))
+        targets = arguments.to_subject or settings.sources
         await _redrive(reactor, client, make_jetstream(client, settings), arguments, targets, output)
     except CannotRemove as e:
         raise SystemExit(f"nothing is put back: {e}") from None

@@ -7,6 +7,7 @@ wrong is missing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from natsconnector.model.subjects import overlaps, reserved_for_nats
 from natsconnector.nats import BadCredentials, Tls, parse_server
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SOURCES = ("subjects", "function_subjects", "topics")
 WAYS_TO_LOG_IN = ("nats_user", "nats_token", "nats_token_file", "nats_nkey_file", "nats_creds")
 _TLS = ("nats_ca", "nats_cert", "nats_key", "nats_tls_first")
 
@@ -23,6 +25,7 @@ def faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     yield from _retries(found, names)
     yield from _login(found, names)
     yield from _subjects(found, names)
+    yield from _replies(found, names)
     yield from _gateway(found, names)
     yield from _embedded(found, names)
 
@@ -58,20 +61,19 @@ def _login(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
-    """Each message is to arrive once, in one of the two ways, and none that the connector itself publishes."""
-    subjects, topics = found.get("subjects") or (), found.get("topics") or ()
+    """Each message is to arrive once, in one of the three ways, and none that the connector itself publishes."""
+    sources = [(field, subject) for field in _SOURCES for subject in found.get(field) or ()]
     prefix = found.get("inbox_prefix")
-    for field in ("subjects", "topics") if not found.get("stream") else ():
-        for subject in found.get(field) or ():
-            if (reserved := reserved_for_nats(subject)) is not None:
-                yield f"{names[field]}: {subject!r} would hear {reserved}, which is NATS's own"
-    for subject in subjects:
-        if prefix not in (None, "_INBOX") and overlaps(subject, f"{prefix}.>"):
-            yield f"{names['subjects']}: {subject!r} would hear {prefix}.>, where replies to the connector come"
-        for topic in topics:
-            if overlaps(subject, topic):
-                yield f"{names['subjects']} {subject} and {names['topics']} {topic} overlap: messages would come twice"
-    if "subjects" in found and not subjects and not topics and not found.get("topics_from_annotations"):
+    for field, subject in sources:
+        if not found.get("stream") and (reserved := reserved_for_nats(subject)) is not None:
+            yield f"{names[field]}: {subject!r} would hear {reserved}, which is NATS's own"
+        if field != "topics" and prefix not in (None, "_INBOX") and overlaps(subject, f"{prefix}.>"):
+            yield f"{names[field]}: {subject!r} would hear {prefix}.>, where replies to the connector come"
+    for (field, subject), (other_field, other) in combinations(sources, 2):
+        if (field != other_field or field == "function_subjects") and overlaps(subject, other):
+            what = "messages would come twice" if other_field == "topics" else "a message could mean either"
+            yield f"{names[field]} {subject} and {names[other_field]} {other} overlap: {what}"
+    if "subjects" in found and not sources and not found.get("topics_from_annotations"):
         yield f"{names['subjects']}: there is nothing to listen on, neither subjects nor topics"
     if found.get("stream") and found.get("topics_from_annotations"):
         yield (
@@ -81,9 +83,26 @@ def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
     if found.get("js_domain") is not None and found.get("js_prefix") is not None:
         yield f"{names['js_domain']} and {names['js_prefix']} exclude each other: a domain is a prefix of its own"
     if found.get("dead_letter") is not None:
-        for subject in (*subjects, *topics):
+        for _, subject in sources:
             if overlaps(found["dead_letter"], subject):
                 yield f"{names['dead_letter']}: the connector would hear its own dead letters on {subject}"
+
+
+def _replies(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """Replies that an operator sends somewhere are not heard by the connector itself, and are answers to something."""
+    own = [(subject, "listens") for field in _SOURCES for subject in found.get(field) or ()]
+    sources = [subject for subject, _ in own]
+    if found.get("dead_letter") is not None:
+        own.append((found["dead_letter"], "puts dead letters"))
+    if found.get("inbox_prefix") is not None:
+        own.append((f"{found['inbox_prefix']}.>", "gets replies"))
+    for mapping in found.get("reply_subject_for") or ():
+        name = f"{names['reply_subject_for']} {mapping}"
+        for subject, does in own:
+            if overlaps(mapping.targets, subject):
+                yield f"{name}: the connector itself {does} on {subject}"
+        if not found.get("topics_from_annotations") and not any(overlaps(mapping.source, each) for each in sources):
+            yield f"{name}: the connector listens nowhere on {mapping.source}"
 
 
 def _gateway(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:

@@ -16,8 +16,10 @@ PREFIX = "NATSCONNECTOR_"
 NATS = "NATS"
 GATEWAY = "Gateway"
 ENVELOPES = "Envelopes"
+FUNCTION_SUBJECTS = "Subjects that name the function"
 TOPICS = "Topics"
 JETSTREAM = "JetStream"
+REPLIES = "Replies"
 CALLS = "Calls and their limits"
 RETRIES = "Retries and dead letters"
 LOGS = "Logs"
@@ -52,12 +54,15 @@ class Flag:
     group: str
     aliases: tuple[Alias, ...] = ()
     stream_default: str | None = None
-    """The default when messages come from a stream; likewise ``topics_default``, when there are topics."""
+    """
+    The default when messages come from a stream; likewise ``topics_default``, when there are topics or subjects that
+    name functions.
+    """
     topics_default: str | None = None
     secret: bool = False
     """The value may hold a secret: no message repeats it."""
     needs: str | None = None
-    """Without which it does nothing: ``stream``, ``core``, ``topics`` or ``functions``."""
+    """Without which it does nothing: ``stream``, ``core``, ``topics``, ``payloads`` or ``functions``."""
     in_environment_only: bool = False
     """It is no flag: what stands on the command line is seen in the process list."""
 
@@ -113,7 +118,7 @@ class Flag:
         if self.stream_default is not None:
             found.append(("with --stream ", self.stream_default))
         if self.topics_default is not None:
-            found.append(("with topics ", self.topics_default))
+            found.append(("with topics or --function-subject ", self.topics_default))
         return found
 
     @property

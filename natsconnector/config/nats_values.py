@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.subjects import reserved_for_nats, subject_fault
 from natsconnector.nats import BadServerUrl, BadSubject, check_inbox_prefix, parse_server
 from natsconnector.nats.jetstream import check_name
@@ -52,6 +53,14 @@ def subject(text: str) -> str:
     return text
 
 
+def function_subject(text: str) -> str:
+    """A subject with one or two ``*``: a function's name, and its namespace."""
+    tokens = subject(text).split(".")
+    if tokens.count("*") not in (1, 2) or ">" in tokens:
+        raise ValueError("is not a subject like fn.* or fn.*.*, where * is a function and the second * its namespace")
+    return text
+
+
 def concrete_subject(text: str) -> str:
     """A subject to publish to."""
     if {"*", ">"} & set(subject(text).split(".")):
@@ -59,6 +68,14 @@ def concrete_subject(text: str) -> str:
     if (reserved := reserved_for_nats(text)) is not None:
         raise ValueError(f"is one of {reserved}, which is NATS's own")
     return text
+
+
+def reply_subject_for(text: str) -> SubjectMapping:
+    """``FROM=TO``: subjects of messages, and where their replies go."""
+    source, equals, target = text.partition("=")
+    if not equals:
+        raise ValueError("is not FROM=TO, like mq.call=mq.answer or mq.*.call=mq.$1.answer")
+    return SubjectMapping(source.strip(), target.strip())
 
 
 def deliver(text: str) -> Mapping[str, Any]:

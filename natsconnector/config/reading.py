@@ -21,6 +21,7 @@ _NEEDS = {
     "stream": "--stream",
     "core": "messages of core NATS: with --stream it does nothing",
     "topics": "topics: --topics or --topics-from-annotations",
+    "payloads": "topics or --function-subject",
     "functions": "a list of functions: topics, or --gateway-credentials",
 }
 
@@ -69,7 +70,7 @@ class _Reading:
     def settings(self) -> Settings:
         unset = [flag for flag in FLAGS if not self._read_given(flag)]
         stream = bool(self._found.get("stream"))
-        topics = bool(self._found.get("topics") or self._found.get("topics_from_annotations"))
+        topics = any(self._found.get(name) for name in ("topics", "topics_from_annotations", "function_subjects"))
         for flag in unset:
             self._parse(flag, _Given(f"--{flag.name}", flag.default_with(stream=stream, topics=topics)))
         self._drop_weaker_logins()
@@ -168,6 +169,7 @@ class _Reading:
             "stream": found.get("stream") is not None or "stream" in faulty,
             "core": found.get("stream") is None,
             "topics": topics,
+            "payloads": topics or bool(found.get("function_subjects")) or "function-subject" in faulty,
             "functions": topics or found.get("gateway_credentials") is not None or "gateway-credentials" in faulty,
         }
         return [

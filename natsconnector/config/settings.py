@@ -12,11 +12,13 @@ from natsconnector.config.flags import (
     CALLS,
     EMBEDDED,
     ENVELOPES,
+    FUNCTION_SUBJECTS,
     GATEWAY,
     JETSTREAM,
     LOGS,
     NATS,
     PREFIX,
+    REPLIES,
     RETRIES,
     TOPICS,
     Alias,
@@ -24,6 +26,7 @@ from natsconnector.config.flags import (
     setting,
     switch,
 )  # fmt: skip
+from natsconnector.model.mapping import SubjectMapping
 
 
 def _level_of_debug(text: str) -> str | None:
@@ -94,8 +97,14 @@ class Settings:
         "where envelopes arrive. Whoever may publish there may call any allowed function",
         group=ENVELOPES, metavar="S[,S]", topics_default="none")
     queue_group: str = setting(
-        "queue-group", values.word, "functions", "queue group of these subjects",
+        "queue-group", values.word, "functions", "queue group of these subjects, and of --function-subject",
         group=ENVELOPES, metavar="G", needs="core")
+
+    function_subjects: tuple[str, ...] | None = setting(
+        "function-subject", values.list_of(nats_values.function_subject), None,
+        "subjects whose first * is a function's name, the second its namespace, if there is one: fn.* or fn.*.*. The"
+        " payload goes to that function: the right to publish on fn.figlet is the right to call figlet",
+        group=FUNCTION_SUBJECTS, metavar="S[,S]")
 
     topics: tuple[str, ...] | None = setting(
         "topics", values.list_of(nats_values.subject), None,
@@ -109,13 +118,14 @@ class Settings:
         "topic-delimiter", values.delimiter, ",", "splits the annotation topic", "topic_delimiter",
         group=TOPICS, metavar="C", needs="topics")
     queued: bool = switch(
-        "async", "calls for topics are asynchronous", "asynchronous_invocation", group=TOPICS, needs="topics")
+        "async", "calls for topics and --function-subject are asynchronous", "asynchronous_invocation", group=TOPICS,
+        needs="payloads")
     rebuild_interval_s: float = setting(
         "rebuild-interval", values.duration, "5s", "refresh of the list of functions", "rebuild_interval",
         group=TOPICS, metavar="D", needs="functions")
     content_type: str | None = setting(
-        "content-type", values.content_type, None, "of calls for topics", "content_type",
-        group=TOPICS, metavar="T", needs="topics")
+        "content-type", values.content_type, None, "of calls for topics and --function-subject", "content_type",
+        group=TOPICS, metavar="T", needs="payloads")
 
     stream: str | None = setting(
         "stream", nats_values.name, None,
@@ -144,6 +154,12 @@ class Settings:
         "reply-allow", values.list_of(nats_values.subject), "_INBOX.>",
         "with --stream: subjects that a message's X-Reply-Subject may name, with wildcards", group=JETSTREAM,
         metavar="S[,S]", needs="stream")
+
+    reply_subject_for: tuple[SubjectMapping, ...] | None = setting(
+        "reply-subject-for", values.list_of(nats_values.reply_subject_for), None,
+        "where replies go to messages without a reply subject, as those of MQTT are: mq.call=mq.answer, or, with $1 for"
+        " the first *, mq.*.call=mq.$1.answer; the first that matches counts",
+        group=REPLIES, metavar="FROM=TO[,..]")
 
     allow_function: tuple[str, ...] | None = setting(
         "allow-function", values.list_of(values.function_pattern), None,
@@ -242,6 +258,11 @@ class Settings:
     sends_traces: bool = False
     """Whether the variables of OpenTelemetry, which its libraries read, ask for traces, and the libraries are there."""
 # fmt: on
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All subjects that messages come from, but for those that only annotations name."""
+        return (*(self.subjects or ()), *(self.function_subjects or ()), *(self.topics or ()))
 
     def has_given(self, flag: str) -> bool:
         """Whether the user gave a value for a flag, by our own name for it."""

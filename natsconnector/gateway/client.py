@@ -17,6 +17,7 @@ from natsconnector.gateway.outcomes import START_TIME, outcome_of, outcome_witho
 from natsconnector.gateway.request import FRAMING, BadRequest, encode_head
 from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
 from natsconnector.model.outcome import BAD_GATEWAY, MALFORMED, Outcome, failed
+from natsconnector.model.route import METHODS, ROOT, WITHOUT_BODY, path_fault
 from natsconnector.model.seams import IGateway
 
 _PROBE_TIMEOUT_S = 5.0
@@ -75,7 +76,10 @@ class GatewayClient:
         self._marks_answers = False
 
     def call(self, call: FunctionCall) -> Deferred[Outcome]:
-        """Call a function once: ``POST /function/NAME`` or ``/async-function/NAME``, see :class:`IGateway`."""
+        """
+        Call a function once: ``POST /function/NAME`` or ``/async-function/NAME``, unless the call has another route;
+        see :class:`IGateway`.
+        """
         try:
             head = self._head(call)
         except CredentialsFault as e:
@@ -86,7 +90,8 @@ class GatewayClient:
                 failed(MALFORMED, f"{call.function!a:.100} cannot be called: {e}", not_executed=True, final=True)
             )
         timeout_s = self._timeout_s if call.timeout_s is None else call.timeout_s
-        exchange: Deferred[Any] = self._exchange(head + call.body, timeout_s)
+        head_only = call.route.method == "HEAD"
+        exchange: Deferred[Any] = self._exchange(head + call.body, timeout_s, head_only=head_only)
         return exchange.addCallbacks(self._outcome, outcome_without, callbackArgs=(call,), errbackArgs=(call,))
 
     def probe(self) -> Deferred[bool]:
@@ -119,9 +124,15 @@ class GatewayClient:
         """
         if not _FUNCTION.fullmatch(call.function):
             raise BadRequest("that is no function's name")
-        route = self._queued if call.asynchronous else self._called
-        parts = [f"{route}{call.function}{self._constant}{CALL_ID}: {call.call_id}\r\n"]
-        lines = self._constant_lines + 3
+        start = self._queued if call.asynchronous else self._called
+        path = ""
+        if call.route is not ROOT:
+            method, path = call.route
+            if method not in METHODS or (path and path_fault(path) is not None):
+                raise BadRequest("that is no method, or no path, of a function")
+            start = f"{method}{start.removeprefix('POST')}"
+        parts = [f"{start}{call.function}{path}{self._constant}{CALL_ID}: {call.call_id}\r\n"]
+        lines = self._constant_lines + 1
         if call.content_type is not None:
             parts.append(f"Content-Type: {call.content_type}\r\n")
             lines += 1
@@ -145,7 +156,12 @@ class GatewayClient:
             parts.append(f"Authorization: {self._credentials.authorization()}\r\n")
             lines += 1
             self._no_credentials = ""
-        parts.append(f"Content-Length: {len(call.body)}\r\n\r\n")
+        if call.body or call.route.method not in WITHOUT_BODY:
+            parts.append(f"Content-Length: {len(call.body)}\r\n\r\n")
+            lines += 2
+        else:
+            parts.append("\r\n")
+            lines += 1
         return encode_head("".join(parts), lines)
 
     def _outcome(self, reply: Reply, call: FunctionCall) -> Outcome:

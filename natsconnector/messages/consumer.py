@@ -70,7 +70,7 @@ async def open_consumer(
             raise
         if len(missing) == len(wanted.subjects):
             raise NotUsable(
-                f"stream {stream.name} holds {', '.join(stream.held)}, nothing that --subject and --topics name:"
+                f"stream {stream.name} holds {', '.join(stream.held)}, nothing of what the connector is to take:"
                 f" {', '.join(wanted.subjects)}"
             ) from None
         if not make:
@@ -143,9 +143,8 @@ def check_consumer(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted)
             )
     if not _fits(consumer, stream, wanted):
         raise NotUsable(
-            f"consumer {consumer.name} does not fit: it takes {', '.join(sorted(consumer.filters))}, but --subject and"
-            f" --topics name {', '.join(sorted(wanted.subjects))}; --update-consumer changes that and calls nothing"
-            " again"
+            f"consumer {consumer.name} does not fit: it takes {', '.join(sorted(consumer.filters))}, but the connector"
+            f" is to take {', '.join(sorted(wanted.subjects))}; --update-consumer changes that and calls nothing again"
         )
 
 

@@ -104,7 +104,10 @@ class CoreSource:
                 subject=msg.subject, stream=msg.reply.split(".")[2], event="push_consumer",
             )  # fmt: skip
         if self._deliver is not None:
-            self._deliver(CoreDelivery(self._replies, msg, self._replies.reply_subject(msg.reply)))
+            replies = self._replies
+            asked = msg.reply
+            subject = replies.subject_unasked(msg.subject) if asked is None else replies.reply_subject(asked)
+            self._deliver(CoreDelivery(replies, msg, subject))
 
     @property
     def not_ready(self) -> str | None:

@@ -234,7 +234,7 @@ class InHand:
 class JetStreamDelivery(MessageDelivery):
     """
     A message of a stream. The server has answered its publisher already, so the outcome goes to the subject that the
-    message's header ``X-Reply-Subject`` names, if any.
+    message's header ``X-Reply-Subject`` names, else where the operator sends it, if anywhere.
     """
 
     __slots__ = ("_ack_subject", "_in_hand", "attempt", "where")
@@ -243,9 +243,9 @@ class JetStreamDelivery(MessageDelivery):
     comes_again = True
 
     def __init__(self, in_hand: InHand, msg: Msg, where: Position) -> None:
-        replies = in_hand.replies
-        asked = msg.headers.get(REPLY_SUBJECT) if msg.header_block else None
-        super().__init__(replies, msg, replies.subject_of_header(asked))
+        replies, asked = in_hand.replies, msg.headers.get(REPLY_SUBJECT) if msg.header_block else None
+        subject = replies.subject_of_header(asked) if asked else replies.subject_unasked(msg.subject)
+        super().__init__(replies, msg, subject)
         if asked and self.reply_subject is None:
             in_hand.tell_of_reply_subject(asked, msg.subject)
         self._in_hand = in_hand

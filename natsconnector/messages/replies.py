@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from natsconnector.model.call import CALL_ID
 from natsconnector.model.headers import HOPS, Header, hops_of
+from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
 from natsconnector.model.subjects import covers, subject_fault
@@ -23,11 +24,15 @@ class Replies:
     that is allowed. NATS itself lets a publisher choose a reply subject; there only the first two count.
 
     :param allow: patterns of the subjects that a header may name.
+    :param unasked: where replies go to messages that ask for none; the first that matches counts.
     """
 
-    def __init__(self, client: NatsClient, allow: Sequence[str] = ("_INBOX.>",)) -> None:
+    def __init__(
+        self, client: NatsClient, allow: Sequence[str] = ("_INBOX.>",), unasked: Sequence[SubjectMapping] = ()
+    ) -> None:
         self._client = client
         self._allow = tuple(allow)
+        self._unasked = tuple(unasked)
         self._never: tuple[str, ...] = ()
 
     def never(self, subjects: Iterable[str]) -> None:
@@ -41,6 +46,15 @@ class Replies:
         # A $ subject belongs to the server: a reply to $JS.ACK would acknowledge a message, and a publisher could use
         # our permissions to call $JS.API.
         return None if subject.startswith("$") or self._is_heard(subject) else subject
+
+    def subject_unasked(self, subject: str) -> str | None:
+        """Where to answer a message on this subject that asks for no reply; None where there is to be no answer."""
+        for mapping in self._unasked:
+            if (target := mapping.target_of(subject)) is not None:
+                # A publisher's token may be anything: a wildcard, too.
+                is_one = subject_fault(target) is None and not {"*", ">"} & {*target.split(".")}
+                return self.reply_subject(target) if is_one else None
+        return None
 
     def subject_of_header(self, subject: str | None) -> str | None:
         """The same for a subject that a header asks for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import Header
+from natsconnector.model.route import ROOT, Route
 
 CALL_ID = "X-Call-Id"
 CALLBACK_URL = "X-Callback-Url"
@@ -49,6 +50,8 @@ class FunctionCall:
     """Asynchronous also without a callback."""
     timeout_s: float | None = None
     """For this call; None takes the connector's."""
+    route: Route = ROOT
+    """Method, and path below the function; asynchronous calls are always POSTs."""
 
     @property
     def asynchronous(self) -> bool:

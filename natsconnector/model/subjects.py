@@ -64,6 +64,12 @@ def covers(wide: str, narrow: str) -> bool:
     return len(wides) == len(narrows)
 
 
+def capturing(pattern: str) -> re.Pattern[str]:
+    """What matches the concrete subjects of a pattern as a whole; each ``*`` is a group of the match."""
+    tokens = {"*": r"([^.]+)", ">": r".+"}
+    return re.compile(r"\.".join(tokens.get(token) or re.escape(token) for token in pattern.split(".")), re.DOTALL)
+
+
 class SubjectMap(Generic[T]):
     """
     Values by subject patterns; what matches a concrete subject is found token by token, not by a look at them all.

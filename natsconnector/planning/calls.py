@@ -9,16 +9,20 @@ from urllib.parse import urlsplit
 
 from natsconnector.model.call import FunctionCall, Malformed
 from natsconnector.model.headers import Header, forwarded, is_header_value
+from natsconnector.model.route import METHODS, ROOT, WITHOUT_BODY, Route, path_fault
 
 CONNECTOR = ("X-Connector", "natsconnector")
 
+# One name for a DNS label or two joined by the dot that separates function and namespace; no character of it needs
+# quoting in a URL path, and none can climb out of /function/.
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]{1,256}")
 _URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,8192}", re.ASCII)  # RFC 3986, 2
 
 
-class TopicMessage:
+class RawMessage:
     """
-    A message on a topic: what its calls, one for each function that wants the topic, have in common.
+    A message whose payload is the body: what its calls, on a topic one for each function that wants it, have in common.
 
     A message header ``X-Callback-Url`` makes them asynchronous, one ``Content-Type`` counts before all others.
 
@@ -39,14 +43,22 @@ class TopicMessage:
         self._payload = payload
 
     def call(
-        self, function: str, *, call_id: str, queued: bool, timeout_s: float | None, content_type: str | None
+        self,
+        function: str,
+        *,
+        call_id: str,
+        queued: bool,
+        timeout_s: float | None,
+        content_type: str | None,
+        route: Route = ROOT,
     ) -> FunctionCall:
         """
         The call of one function with the raw payload.
 
         :param content_type: unless the message says otherwise.
+        :raises Malformed: the route's method does not fit the rest.
         """
-        return FunctionCall(
+        call = FunctionCall(
             function,
             self._payload,
             self._content_type or content_type,
@@ -55,21 +67,60 @@ class TopicMessage:
             call_id,
             queued,
             timeout_s,
+            route,
         )
+        if route is not ROOT:
+            check_route(call)
+        return call
 
 
-def publishers_call_id(headers: Iterable[Header]) -> str | None:
+def asked_of_call(headers: Iterable[Header]) -> tuple[str | None, Route]:
     """
-    The publisher's own call id, from the message's header ``X-Call-Id``; None when it gave none.
+    What a message's headers ask of its call: the publisher's own call id (``X-Call-Id``), None when there is none, and
+    the route (``Function-Method``, ``Function-Path``).
 
-    :raises Malformed: it cannot go into an HTTP header.
+    :raises Malformed: one of them cannot go into an HTTP request, or could lead out of the function.
     """
+    call_id: str | None = None
+    route = ROOT
     for name, value in headers:
-        if name.lower() == "x-call-id":
+        lower = name.lower()
+        if lower == "x-call-id":
             if not _VISIBLE_ASCII.fullmatch(value):
                 raise Malformed(f"the header X-Call-Id is not 1 to 256 visible ASCII characters: {shown(value)}")
-            return value
-    return None
+            call_id = call_id or value
+        elif lower == "function-path":
+            if (fault := path_fault(value)) is not None:
+                raise Malformed(f"the header Function-Path {fault}: {shown(value)}")
+            route = Route(route.method, value)
+        elif lower == "function-method":
+            if value not in METHODS:
+                raise Malformed(f"the header Function-Method is none of {', '.join(METHODS)}: {shown(value)}")
+            route = Route(value, route.path)
+    return call_id, route
+
+
+def check_route(call: FunctionCall) -> None:
+    """:raises Malformed: the method does not fit the rest of the call."""
+    method = call.route.method
+    if call.asynchronous and method != "POST":
+        raise Malformed(f"the header Function-Method is {method}, and an asynchronous call is a POST")
+    if call.body and method in WITHOUT_BODY:
+        raise Malformed(f"the header Function-Method is {method}, which has no body, and the message has one")
+
+
+def function_name(name: str) -> str:
+    """
+    A function's name as a message gives it, ``NAME`` or ``NAME.NAMESPACE``.
+
+    :raises Malformed: it is none.
+    """
+    if not _FUNCTION_NAME.fullmatch(name) or ".." in name:
+        raise Malformed(
+            f"function {shown(name)} is no function name: letters, digits, '_', '-' and single dots,"
+            " a letter or digit at both ends"
+        )
+    return name
 
 
 def callback_url(url: object, where: str) -> str | None:

@@ -13,11 +13,9 @@ from typing import Any
 
 from natsconnector.model.call import FunctionCall, Malformed
 from natsconnector.model.headers import Header, forwarded, is_header_name, is_header_value, may_be_set
-from natsconnector.planning.calls import CONNECTOR, callback_url, kind, shown
+from natsconnector.model.route import ROOT, Route
+from natsconnector.planning.calls import CONNECTOR, callback_url, check_route, function_name, kind, shown
 
-# One name for a DNS label or two joined by the dot that separates function and namespace; no character of it needs
-# quoting in a URL path, and none can climb out of /function/.
-_FUNCTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
 
 # As many lines as the NATS client takes of a header block.
@@ -28,6 +26,8 @@ _RESERVED_HEADERS = {
     "content-type": "params.content_type",
     "x-callback-url": "params.callback_url",
     "x-call-id": "the message's header X-Call-Id",
+    "function-path": "the message's header Function-Path",
+    "function-method": "the message's header Function-Method",
 }
 
 
@@ -56,15 +56,17 @@ def envelope_call(
     call_id: str = "",
     queued: bool = False,
     timeout_s: float | None = None,
+    route: Route = ROOT,
 ) -> FunctionCall:
     """
     The call that an envelope asks for with its ``params``.
 
     :param headers: of the message; they go along, except where ``params.headers`` says otherwise.
-    :raises Malformed: a field of ``params`` is not what it has to be; the reason names the field.
+    :raises Malformed: a field of ``params`` is not what it has to be, which the reason names; or the route's method
+        does not fit.
     """
     body, content_type = _body(params)
-    return FunctionCall(
+    call = FunctionCall(
         function,
         body,
         _content_type(params) or content_type,
@@ -73,7 +75,11 @@ def envelope_call(
         call_id,
         queued,
         timeout_s,
+        route,
     )
+    if route is not ROOT:
+        check_route(call)
+    return call
 
 
 def _json_object(payload: bytes) -> dict[str, Any]:
@@ -132,12 +138,7 @@ def _function_name(envelope: Mapping[str, Any]) -> str:
         raise Malformed("function is missing")
     if not isinstance(name, str):
         raise Malformed(f"function is {kind(name)}, not a string")
-    if not _FUNCTION_NAME.fullmatch(name) or ".." in name:
-        raise Malformed(
-            f"function {shown(name)} is no function name: letters, digits, '_', '-' and single dots,"
-            " a letter or digit at both ends"
-        )
-    return name
+    return function_name(name)
 
 
 def _body(params: Mapping[str, Any]) -> tuple[bytes, str | None]:

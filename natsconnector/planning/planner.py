@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
 from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import hops_of
+from natsconnector.model.route import ROOT, Route
 from natsconnector.model.seams import IDelivery
-from natsconnector.model.subjects import covers
+from natsconnector.model.subjects import capturing, covers
 from natsconnector.planning.annotations import Terms
-from natsconnector.planning.calls import TopicMessage, publishers_call_id
+from natsconnector.planning.calls import RawMessage, asked_of_call, function_name
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
@@ -38,9 +40,11 @@ class Planner:
     Turns messages into calls: a JSON envelope on an envelope subject, the raw payload on any other.
 
     :param envelope_subjects: where envelopes arrive.
-    :param catalogue: the functions there are; None when only envelopes arrive and nothing is known of functions.
+    :param catalogue: the functions there are; None when there are no topics and nothing is known of functions.
+    :param function_subjects: patterns of subjects that name a function by their first ``*``, and its namespace by the
+        second, if they have two.
     :param terms: those of functions that no list names.
-    :param queued: calls for topics are asynchronous unless the function says otherwise.
+    :param queued: calls with the raw payload are asynchronous unless the function says otherwise.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class Planner:
         envelope_subjects: Sequence[str] = (">",),
         catalogue: Catalogue | None = None,
         *,
+        function_subjects: Sequence[str] = (),
         terms: Terms | None = None,
         queued: bool = False,
     ) -> None:
         self._permissions = permissions
         self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
         self._patterns = tuple(subject for subject in envelope_subjects if subject not in self._plain_subjects)
+        self._function_subjects = tuple(capturing(subject) for subject in function_subjects)
         self._catalogue = catalogue
         self._terms = terms or Terms()
         self._queued = queued
@@ -69,9 +75,17 @@ class Planner:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
         if hops_of(delivery.headers) >= _MOST_HOPS:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
-        own_id = publishers_call_id(delivery.headers)
+        own_id, route = asked_of_call(delivery.headers)
         if self._is_envelope(delivery.subject):
-            return [self._envelope(delivery, own_id)]
+            name, params = read_envelope(delivery.payload)
+            return [self._named(name, delivery, own_id, route, params)]
+        for pattern in self._function_subjects:
+            if (found := pattern.fullmatch(delivery.subject)) is not None:
+                return [self._named(function_name(".".join(found.groups())), delivery, own_id, route, None)]
+        if route is not ROOT:
+            # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
+            # routes.
+            raise Malformed("Function-Path and Function-Method are for messages that name a function, not for topics")
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
         return self._topic(delivery, own_id)
@@ -84,12 +98,17 @@ class Planner:
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
         return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
 
-    def _envelope(self, delivery: IDelivery, own_id: str | None) -> PlannedCall:
-        name, params = read_envelope(delivery.payload)
+    def _named(
+        self, name: str, delivery: IDelivery, own_id: str | None, route: Route, params: Mapping[str, Any] | None
+    ) -> PlannedCall:
+        """The call of a function that a message names, by an envelope with these ``params`` or by its subject."""
         terms, full_name = self._terms, name
         if self._catalogue is not None:
             full_name = self._catalogue.full_name(name)
             terms = self._catalogue.terms(full_name)
+        if params is None:
+            message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
+            return self._raw(message, delivery, name, own_id, terms, full_name, route)
         call = envelope_call(
             name,
             params,
@@ -97,6 +116,7 @@ class Planner:
             call_id=own_id or self._call_id(delivery, name),
             queued=terms.asynchronous is True,
             timeout_s=terms.timeout_s,
+            route=route,
         )
         self._permissions.check(call)
         return PlannedCall(call, terms, full_name)
@@ -108,20 +128,33 @@ class Planner:
                 subscribers = [each for each in subscribers if each[0] == value]
         if not subscribers:
             raise Refused(NO_FUNCTION, f"no function is annotated with the topic {delivery.subject}")
-        message = TopicMessage(delivery.subject, delivery.payload, delivery.headers)
-        planned = []
+        message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
         # One that this connector may not call is no reason to keep the message from the others.
-        for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers:
-            call = message.call(
-                function,
-                call_id=own_id or self._call_id(delivery, function),
-                queued=self._queued if terms.asynchronous is None else terms.asynchronous,
-                timeout_s=terms.timeout_s,
-                content_type=terms.content_type,
-            )
-            self._permissions.check(call)
-            planned.append(PlannedCall(call, terms, function))
-        return planned
+        return [
+            self._raw(message, delivery, function, own_id, terms, function)
+            for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers
+        ]
+
+    def _raw(
+        self,
+        message: RawMessage,
+        delivery: IDelivery,
+        function: str,
+        own_id: str | None,
+        terms: Terms,
+        full_name: str,
+        route: Route = ROOT,
+    ) -> PlannedCall:
+        call = message.call(
+            function,
+            call_id=own_id or self._call_id(delivery, function),
+            queued=self._queued if terms.asynchronous is None else terms.asynchronous,
+            timeout_s=terms.timeout_s,
+            content_type=terms.content_type,
+            route=route,
+        )
+        self._permissions.check(call)
+        return PlannedCall(call, terms, full_name)
 
     def _call_id(self, delivery: IDelivery, function: str) -> str:
         # The same on every attempt and every replica, if anything makes that possible.

@@ -48,7 +48,7 @@ class OptionsTests(SynchronousTestCase):
             wanted = [flag.meaning, *(alias.name for alias in flag.aliases)]
             for part in (*wanted, *(f"{when}{value}" for when, value in flag.defaults)):
                 self.assertIn(" ".join(part.split()), entry, flag.name)
-        self.assertIn("[default: function.call; with topics none]", " ".join(text.split()))
+        self.assertIn("[default: function.call; with topics or --function-subject none]", " ".join(text.split()))
         self.assertIn("[default: 3; with --stream 100]", " ".join(text.split()))
         headings = [line[:-1] for line in text.splitlines() if re.fullmatch(r"\w[^.]*:", line)]
         self.assertEqual(headings, list(dict.fromkeys(flag.group for flag in FLAGS)))

@@ -147,6 +147,50 @@ class ReadTests(SynchronousTestCase):
         for bad in ("a b", "a..b", ".a", "a.>.b", "_INBOX.>", "_INBOX.x", "$JS.API.>", "$SYS.>", ">", "*.x"):
             self.assertEqual(len(self.faults({"subject": bad})), 1, bad)
 
+    def test_function_subjects(self) -> None:
+        """One or two wildcards name the function; with them, as with topics, envelopes come only where it is said."""
+        settings = self.read({"function-subject": "fn.*, faas.*.call,x.*.*"})
+        self.assertEqual((settings.function_subjects, settings.subjects), (("fn.*", "faas.*.call", "x.*.*"), None))
+        settings = self.read({"function-subject": "fn.*", "subject": "function.call", "topics": "t"})
+        self.assertEqual(settings.sources, ("function.call", "fn.*", "t"))
+        for bad in ("fn", "fn.>", "fn.*.>", "*.*.*.*", "fn.a*"):
+            (fault,) = self.faults({"function-subject": bad})
+            self.assertTrue(fault.startswith("--function-subject"), fault)
+        self.read({"function-subject": "fn.*", "async": "on", "content-type": "a/b", "queue-group": "g"})
+
+    def test_function_subjects_that_overlap(self) -> None:
+        """Each message has one meaning; nothing of NATS's own, or of ours, is heard."""
+        for flags, says in [
+            ({"subject": "fn.call"}, "--subject fn.call and --function-subject fn.* overlap"),
+            ({"topics": "fn.>"}, "--function-subject fn.* and --topics fn.> overlap: messages would come twice"),
+            ({"function-subject": "a.*.x,a.y.*"}, "--function-subject a.*.x and --function-subject a.y.* overlap"),
+            ({"dead-letter": "fn.dead"}, "hear its own dead letters on fn.*"),
+            ({"function-subject": "*.*"}, "would hear _INBOX.>"),
+            ({"function-subject": "in.*", "inbox-prefix": "in"}, "would hear in.>"),
+        ]:
+            (fault,) = self.faults({"function-subject": "fn.*", **flags})
+            self.assertIn(says, fault)
+        self.read({"function-subject": "fn.*,fn.*.*", "topics": "fn", "dead-letter": "dead"})
+
+    def test_reply_subject_for(self) -> None:
+        """Replies go where somebody else listens, for messages that come."""
+        (mapping,) = self.read({"reply-subject-for": "function.call = answers"}).reply_subject_for or ()
+        self.assertEqual(mapping.target_of("function.call"), "answers")
+        fn = {"function-subject": "fn.*", "dead-letter": "dead", "inbox-prefix": "in"}
+        for text, says in [
+            ("fn.*", "is not FROM=TO"),
+            ("fn.*=a.$2", "there are 1 wildcards"),
+            ("fn.*=fn.$1", "--reply-subject-for fn.*=fn.$1: the connector itself listens on fn.*"),
+            ("fn.*=$1", "puts dead letters on dead"),
+            ("fn.*=in.x", "gets replies on in.>"),
+            ("gn.*=a", "the connector listens nowhere on gn.*"),
+            ("gn.*=a,fn.*=b.*", "an item, number 2, that maps to 'b.*', which has wildcards"),
+        ]:
+            (fault,) = self.faults({**fn, "reply-subject-for": text})
+            self.assertIn(says, fault)
+        self.read({"topics-from-annotations": "on", "reply-subject-for": "gn.*=a"})
+        self.read({**fn, "reply-subject-for": "fn.*=a.$1,fn.x=b"})
+
     def test_secrets_are_not_repeated(self) -> None:
         """No fault and no repr shows what stands in a URL."""
         faults = self.faults({"nats": "nats://u:pa55@h:x,http://u:pa55@h", "gateway": "http://admin:pa55@gw"})
@@ -178,9 +222,9 @@ class ReadTests(SynchronousTestCase):
         """What does nothing beside the other settings is refused under our own name, not under those of others."""
         for flag, value, needs in [
             ("consumer", "c", "--stream"), ("ack-wait", "5s", "--stream"), ("js-domain", "d", "--stream"),
-            ("deliver", "new", "--stream"), ("update-consumer", "on", "--stream"), ("async", "on", "topics"),
-            ("content-type", "a/b", "topics"), ("topic-delimiter", ";", "topics"), ("topic-queue-group", "g", "topics"),
-            ("rebuild-interval", "1s", "a list of functions"),
+            ("deliver", "new", "--stream"), ("update-consumer", "on", "--stream"), ("async", "on", "topics or --f"),
+            ("content-type", "a/b", "topics or --f"), ("topic-delimiter", ";", "topics"),
+            ("topic-queue-group", "g", "topics"), ("rebuild-interval", "1s", "a list of functions"),
         ]:  # fmt: skip
             (fault,) = self.faults({flag: value})
             self.assertTrue(fault.startswith(f"--{flag} needs "), fault)

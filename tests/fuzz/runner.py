@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from tests.fuzz.http import RequestTarget, ResponseTarget
 from tests.fuzz.jetstream import ApiTarget
 from tests.fuzz.planning import AnnotationTarget, EnvelopeTarget, ReplyTarget
+from tests.fuzz.route import RouteTarget
 from tests.fuzz.target import Finding, Target, generator
 from tests.fuzz.wire import BlockTarget, InfoTarget, ParserTarget
 
@@ -29,6 +30,7 @@ def targets() -> list[Target]:
         ParserTarget(),
         BlockTarget(),
         EnvelopeTarget(),
+        RouteTarget(),
         AnnotationTarget(),
         ReplyTarget(),
         ApiTarget(),

@@ -46,6 +46,10 @@ class InProcessTests(SynchronousTestCase):
         """Messages through the planner."""
         self.check("envelopes", 300)
 
+    def test_routes(self) -> None:
+        """Subjects and paths that lead to a function, and nowhere else."""
+        self.check("routes", 600)
+
     def test_annotations(self) -> None:
         """What functions say of themselves."""
         self.check("annotations", 300)

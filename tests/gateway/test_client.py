@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from natsconnector.gateway import BasicAuth, GatewayClient
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import returned
+from natsconnector.model.route import Route
 from natsconnector.model.seams import IGateway
 from tests.gateway.servers import RawConnection, RawServerCase, answer
 
@@ -80,6 +81,39 @@ class GatewayClientTests(ClientCase):
         self.assertTrue(head.startswith(b"POST /async-function/f.ns HTTP/1.1\r\n"))
         self.assertIn(b"X-Callback-Url: http://h/cb?a=b\r\n", head)
         self.assertIn(b"Content-Length: 0\r\n", head)
+
+    async def test_route(self) -> None:
+        """Method and path of a call; no length is told of a body that cannot be."""
+        client = self.client(self.respond_with(ANSWER))
+        for call, line, length in [
+            (FunctionCall("f", b"x", route=Route("PUT", "/a/b?c=d")), b"PUT /function/f/a/b?c=d", b"1"),
+            (FunctionCall("f", route=Route("PATCH", "?c")), b"PATCH /function/f?c", b"0"),
+            (FunctionCall("f", route=Route("OPTIONS")), b"OPTIONS /function/f", b"0"),
+            (FunctionCall("f", route=Route("GET", "/")), b"GET /function/f/", None),
+            (FunctionCall("f", route=Route("DELETE")), b"DELETE /function/f", None),
+            (FunctionCall("f", queued=True, route=Route("POST", "/a")), b"POST /async-function/f/a", b"0"),
+        ]:
+            self.assertEqual((await client.call(call)).status, 200)
+            head = self.server.requests[-1].partition(b"\r\n\r\n")[0].split(b"\r\n")
+            self.assertEqual(head[0], line + b" HTTP/1.1")
+            lengths = [each.partition(b": ")[2] for each in head if each.startswith(b"Content-Length")]
+            self.assertEqual(lengths, [] if length is None else [length])
+
+    async def test_head(self) -> None:
+        """The answer to a HEAD has a length, and no body that would be waited for."""
+        client = self.client(self.respond_with(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"))
+        for _ in range(2):
+            outcome = await client.call(FunctionCall("f", route=Route("HEAD", "/a")))
+            self.assertEqual((outcome.status, outcome.body), (200, b""))
+        self.assertTrue(self.server.requests[1].startswith(b"HEAD /function/f/a HTTP/1.1\r\n"))
+
+    async def test_bad_route(self) -> None:
+        """Whoever made the call: nothing leads out of the function, and nothing is sent."""
+        client = self.client(self.respond_with(ANSWER))
+        for route in (Route("POST", "/../x"), Route("POST", "x"), Route("GET /", ""), Route("get"), Route("CONNECT")):
+            outcome = await client.call(FunctionCall("f", route=route))
+            self.assertEqual((outcome.status, outcome.final, outcome.not_executed), (400, True, True))
+        self.assertEqual(self.server.requests, [])
 
     async def test_path_prefix(self) -> None:
         """A gateway behind a path prefix is called below it."""

@@ -87,12 +87,28 @@ class ConfigurationTests(TestCase):
 
     async def test_core(self) -> None:
         """On core NATS a request of the publisher is called and answered, and so is one that is refused."""
-        connector = await self.connector("calls")
+        connector = await self.connector("calls", "--subject", "function.call", "--function-subject", "fn.*")
         answer = await self.publisher.request("function.call", envelope("x"), timeout_s=WAIT_S)
         self.assertEqual((answer.payload, self.gateway.requests[0].body), (b"done", b"x"))
         answer = await self.publisher.request("function.call", b"not JSON", timeout_s=WAIT_S)
         self.assertEqual(answer.headers.get("Nats-Service-Error-Code"), "400")
+        await self.figlet_only()
         self.assertNothingRefused(connector)
+
+    async def figlet_only(self) -> None:
+        """The right to publish on the subject of a function is the right to call it, and nothing else."""
+        caller, called = await self.client("figlet"), len(self.gateway.requests)
+        answer = await caller.request("fn.figlet", b"Hello", timeout_s=WAIT_S)
+        recorded = self.gateway.requests[-1]
+        self.assertEqual((answer.payload, recorded.path, recorded.body), (b"done", "/function/figlet", b"Hello"))
+        for subject in ("fn.nodeinfo", "fn.figlet.team", "fn", "function.call", "dead", "fn.*", "fn.>"):
+            with self.assertRaises(PermissionsViolation):
+                await caller.request(subject, envelope("x"))
+        for subject in ("fn.figlet", "fn.*", "_INBOX_publisher.>"):
+            heard = caller.subscribe(subject, lambda msg: None)
+            await caller.flush()
+            self.assertIsInstance(heard.error, PermissionsViolation)
+        self.assertEqual(len(self.gateway.requests), called + 1)
 
     async def test_stream(self) -> None:
         """From a stream: called, acknowledged, answered, and what cannot succeed is stored as a dead letter."""

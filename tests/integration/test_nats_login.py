@@ -18,6 +18,7 @@ from natsconnector.nats import (
     Credentials,
     NatsClient,
     NatsError,
+    PermissionsViolation,
     Status,
     Tls,
     creds_file,
@@ -115,6 +116,21 @@ class CredentialsTests(LoginTestCase):
             await self.assert_works(server.url, credentials=creds_file(path))
         path = self.file(Operator().creds(user))
         self.assertIsInstance(await self.refusal(server.url, credentials=creds_file(path)), AuthorizationError)
+
+    async def test_creds_with_rights(self) -> None:
+        """A user whose JWT lets it publish on one function's subject, as nsc writes such rights, reaches that alone."""
+        operator = Operator()
+        server = await self.server(config_text=operator.config_text)
+        functions = await self.client(server.url, credentials=creds_file(self.file(operator.creds(NKey()))))
+        functions.subscribe("fn.*", lambda msg: functions.publish(msg.reply or "", msg.subject.encode()))
+        await functions.flush()
+        path = self.file(
+            operator.creds(NKey(), pub={"allow": ["fn.figlet"]}, sub={"allow": ["_INBOX_figlet.>"]})
+        )  # fmt: skip
+        caller = await self.client(server.url, credentials=creds_file(path), inbox_prefix="_INBOX_figlet")
+        self.assertEqual((await caller.request("fn.figlet")).payload, b"fn.figlet")
+        with self.assertRaises(PermissionsViolation):
+            await caller.request("fn.nodeinfo")
 
     async def test_expired_creds(self) -> None:
         """A JWT that has expired is refused in the server's general words; we say what we see."""

@@ -114,15 +114,13 @@ class FittingTests(OpenCase):
             {"subjects": ["function.call", "x"]},
             {"sources": [{"name": "A"}]},
         ):
-            self.assertIn(
-                "it takes >, but --subject and --topics name function.call", self.refused(whole, stream=stream)
-            )
+            self.assertIn("it takes >, but the connector is to take function.call", self.refused(whole, stream=stream))
 
     def test_several_filters(self) -> None:
         """Their order does not matter."""
         several = {"durable_name": "C", "ack_policy": "explicit", "filter_subjects": ["b", "a"]}
         self.opened(several, subjects=("a", "b"))
-        self.assertIn("it takes a, b, but --subject and --topics name a", self.refused(several, subjects=("a",)))
+        self.assertIn("it takes a, b, but the connector is to take a", self.refused(several, subjects=("a",)))
 
     def test_misfits(self) -> None:
         """What would lose messages, or not deliver them, is refused with the reason and with what to do."""
@@ -144,7 +142,7 @@ class FittingTests(OpenCase):
         """A consumer of other subjects is refused, and changed in place only if that is asked for."""
         other = {**FITTING, "filter_subject": "function.other", "max_deliver": 7}
         reason = self.refused(other)
-        self.assertIn("it takes function.other, but --subject and --topics name function.call", reason)
+        self.assertIn("it takes function.other, but the connector is to take function.call", reason)
         self.assertIn("--update-consumer", reason)
         self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
         found = self.opened(other, subjects=("a", "b"), stream={"subjects": [">"]}, update=True)
@@ -248,7 +246,7 @@ class MakingTests(OpenCase):
             NO_CONSUMER, subjects=("function.call", "function.other"), domain="hub", version="2.9.10",
             CONSUMER_DURABLE_CREATE_S_C=old_server,
         )  # fmt: skip
-        self.assertIn("it takes >, but --subject and --topics name", reason)
+        self.assertIn("it takes >, but the connector is to take", reason)
         self.assertEqual(len(self.asked("CONSUMER.DELETE")), 1)
         self.opened(NO_CONSUMER, subjects=("function.call", "function.other"), domain="hub", version="2.9.10")
 
@@ -261,7 +259,7 @@ class MakingTests(OpenCase):
     def test_wrong_stream(self) -> None:
         """A stream in which nothing of it can ever be; one that gets its messages from others may be anything."""
         reason = self.refused(NO_CONSUMER, stream={"subjects": ["orders.>"]})
-        self.assertIn("stream S holds orders.>, nothing that --subject and --topics name: function.call", reason)
+        self.assertIn("stream S holds orders.>, nothing of what the connector is to take: function.call", reason)
         self.opened(NO_CONSUMER, stream={"sources": [{"name": "A"}]})
         self.opened(NO_CONSUMER, stream={"mirror": {"name": "A"}})
 
@@ -298,7 +296,7 @@ class MakingTests(OpenCase):
         """A look makes nothing, and finds the same faults."""
         self.assertIsNone(self.successResultOf(self.open(NO_CONSUMER, make=False)).consumer)
         self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
-        self.assertIn("nothing that", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
+        self.assertIn("nothing of what", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
         limits = {"subjects": ["function.*"], "retention": "limits"}
         (caution,) = self.cautions(NO_CONSUMER, make=False, stream=limits)
         self.assertIn("limits retention", caution)

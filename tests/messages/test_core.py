@@ -7,6 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from natsconnector.messages.core import CoreSource, shared_with_streams
+from natsconnector.messages.replies import Replies
+from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, ISource
 from tests.nats.fakes import World
@@ -51,6 +53,19 @@ class CoreSourceTests(SynchronousTestCase):
         self.peer.say(b"PONG\r\n" * 3)
         self.assertIsNone(self.source.not_ready)
         self.assertIsNone(told[-1])
+
+    def test_reply_subject(self) -> None:
+        """The message's own counts; one that has none is answered where the operator sends it."""
+        replies = Replies(self.world.client, [], [SubjectMapping("b.*", "to.$1")])
+        CoreSource(self.world.client, ["b.*"], "group", replies).start(self.deliveries.append)
+        self.peer.say(b"PONG\r\nMSG b.x 2 _INBOX.a 0\r\n\r\nMSG b.x 2 0\r\n\r\nMSG a 1 0\r\n\r\n")
+        for delivery in self.deliveries:
+            delivery.answer(Reply(200))
+        self.assertEqual([delivery.wants_answer for delivery in self.deliveries], [True, True, False])
+        self.world.clock.advance(0)
+        heard = self.peer.heard()
+        self.assertIn(b"PUB _INBOX.a 0", heard)
+        self.assertIn(b"HPUB to.x ", heard)
 
     def test_stopped(self) -> None:
         """What becomes a topic while it stops is not listened on any more; what is on its way is delivered."""

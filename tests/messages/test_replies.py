@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.messages.replies import Replies, reply_headers
+from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
 from natsconnector.nats import Msg
@@ -69,6 +70,24 @@ class ReplySubjectTests(SynchronousTestCase):
         replies = Replies(self.world.client, [">"])
         replies.never(["t"])
         self.assertEqual((replies.subject_of_header("t"), replies.subject_of_header("u")), (None, "u"))
+
+    def test_unasked(self) -> None:
+        """Where the operator sends it, as the first that matches says; within bounds, whatever a publisher's tokens."""
+        pairs = (("mq.call", "first"), ("mq.*", "to.$1"), ("x.*", "$1"))
+        replies = Replies(self.world.client, [], [SubjectMapping(*pair) for pair in pairs])
+        replies.never(["to.no"])
+        for subject, answer in [
+            ("mq.call", "first"),
+            ("mq.a", "to.a"),
+            ("other", None),
+            ("mq.no", None),
+            ("x.$JS", None),
+            ("mq." + "a" * 2000, None),
+            ("mq.a\tb", None),
+            ("mq.*", None),
+        ]:
+            self.assertEqual(replies.subject_unasked(subject), answer, subject)
+        self.assertIsNone(self.replies.subject_unasked("mq.call"))
 
     def test_hops(self) -> None:
         """A reply to a subject where somebody may listen for good says how many connectors' replies led to it."""

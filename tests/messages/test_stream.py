@@ -16,6 +16,7 @@ from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.in_hand import JetStreamDelivery
 from natsconnector.messages.replies import Replies
 from natsconnector.messages.stream import JetStreamSource
+from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, ISource, ReplyTooLarge
 from natsconnector.nats.errors import FlushTimeout
@@ -636,6 +637,14 @@ class AnswerTests(SourceCase):
         self.assertFalse(delivery.wants_answer)
         delivery.answer(Reply(200, b"done"))
         self.assertEqual(self.said(), [])
+
+    def test_unasked(self) -> None:
+        """Without the header where the operator sends it; with it there alone, and nowhere if that is not allowed."""
+        for asked, answer in ((None, "to.call"), ("results.x", "results.x"), ("admin", None)):
+            self.setUp()
+            self.source._in_hand.replies._unasked = (SubjectMapping("function.*", "to.$1"),)
+            delivery = self.delivery(asked)
+            self.assertEqual(delivery.reply_subject, answer)
 
     def test_subjects_of_the_server(self) -> None:
         """A publisher cannot make us speak to the server in its stead."""

@@ -79,12 +79,12 @@ class Operator:
             f"resolver_preload: {{\n{accounts}\n}}\n"
         )
 
-    def creds(self, user: NKey, *, expires_at: int | None = None, line_end: str = "\n") -> str:
-        """A credentials file for a user."""
+    def creds(self, user: NKey, *, expires_at: int | None = None, line_end: str = "\n", **rights: Any) -> str:
+        """A credentials file for a user; without ``rights``, the claims ``pub`` and ``sub``, one who may do all."""
         claims: dict[str, Any] = {
             "sub": user.public,
             "name": "alice",
-            "nats": {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1},
+            "nats": {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, **rights},
         }
         if expires_at is not None:
             claims["exp"] = expires_at

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.model.call import Forbidden, FunctionCall, Malformed, Refused
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.route import ROOT, Route
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
@@ -31,7 +32,8 @@ class PlannerTests(SynchronousTestCase):
         catalogue = Catalogue(Clock(), lambda: succeed(FUNCTIONS), terms=terms)
         catalogue.start()
         self.addCleanup(catalogue.stop)
-        return Planner(more.pop("permissions", Permissions()), ["function.*"], catalogue, terms=terms, **more)
+        permissions, subjects = more.pop("permissions", Permissions()), ["fn.*", "in.*.*.call"]
+        return Planner(permissions, ["function.*"], catalogue, function_subjects=subjects, terms=terms, **more)
 
     def plan(self, delivery: FakeDelivery, **more: Any) -> list[PlannedCall]:
         planned = self.planner(**more).plan(delivery)
@@ -136,6 +138,70 @@ class PlannerTests(SynchronousTestCase):
         (planned,) = self.plan(envelope, terms={"max_inflight": 7})
         self.assertEqual((planned.call.timeout_s, planned.terms.max_inflight), (9, 7))
         self.assertTrue(planned.call.asynchronous)
+
+    def test_function_subject(self) -> None:
+        """The subject names function and namespace; payload and headers go along as those for a topic do."""
+        headers = [("X-Tenant", "blue"), ("Content-Type", "text/csv"), ("X-Call-Id", "mine")]
+        (call,) = self.calls(FakeDelivery(b'{"function": "figlet"}', "fn.Not-Listed_1", headers))
+        self.assertEqual((call.function, call.body), ("Not-Listed_1", b'{"function": "figlet"}'))
+        expected = [("X-Topic", "fn.Not-Listed_1"), ("X-Connector", "natsconnector"), ("X-Tenant", "blue")]
+        self.assertEqual(list(call.headers), expected)
+        self.assertEqual((call.content_type, call.call_id, call.asynchronous), ("text/csv", "mine", False))
+        (call,) = self.calls(FakeDelivery(b"x", "in.cat.other.call", [("X-Callback-Url", "http://h/")]), queued=True)
+        self.assertEqual((call.function, call.callback_url, call.queued), ("cat.other", "http://h/", True))
+
+    def test_terms_of_function_subject(self) -> None:
+        """Annotations count where they are known, by either name; settings do where they are not."""
+        for subject in ("fn.cat", "in.cat.team.call"):
+            (planned,) = self.plan(FakeDelivery(b"x", subject))
+            self.assertEqual((planned.function, planned.call.timeout_s, planned.call.queued), ("cat.team", 9, True))
+        terms = Terms(max_inflight=7, content_type="a/b")
+        planner = Planner(Permissions(), [], function_subjects=["*"], terms=terms)
+        planned_without = planner.plan(FakeDelivery(b"x", "cat", identity="S-1"))
+        assert planned_without is not None
+        (planned,) = planned_without
+        self.assertEqual((planned.terms, planned.function, planned.call.content_type), (terms, "cat", "a/b"))
+        self.assertEqual(planned.call.call_id, "S-1-cat")
+
+    def test_function_subject_needs_no_list(self) -> None:
+        """Nor does it wait for one."""
+        catalogue = Catalogue(Clock(), lambda: succeed([]))
+        planner = Planner(Permissions(), [], catalogue, function_subjects=["fn.*"])
+        self.assertIsNotNone(planner.plan(FakeDelivery(b"", "fn.f")))
+
+    def test_function_subject_that_names_none(self) -> None:
+        """What is no name in an envelope is none in a subject; more or fewer tokens are another subject."""
+        for token in ("-a", "a-", "a%2e", "a/b", "\u00fc", "a\n", "*", "a" * 254, "a b"):
+            error = self.assertRaises(Malformed, self.calls, FakeDelivery(b"x", f"fn.{token}"))
+            self.assertIn("is no function name", error.reason)
+            self.assertLess(len(error.reason), 300)
+        for subject in ("fn.a.b", "fn", "in.a.call", "FN.figlet"):
+            self.assertEqual(self.assertRaises(Refused, self.calls, FakeDelivery(b"x", subject)).code, 404)
+
+    def test_permissions_hold_for_function_subjects(self) -> None:
+        """A function, and a callback, that is not allowed is refused."""
+        allowed = Permissions(["json", "cat.team"], ["good"])
+        for subject in ("fn.json", "in.cat.team.call"):
+            self.calls(FakeDelivery(b"x", subject), permissions=allowed)
+        for subject in ("fn.figlet", "in.cat.other.call", "in.json.team.call"):
+            self.assertRaises(Forbidden, self.calls, FakeDelivery(b"x", subject), permissions=allowed)
+        bad = FakeDelivery(b"x", "fn.json", [("X-Callback-Url", "http://bad/")])
+        self.assertRaises(Forbidden, self.calls, bad, permissions=allowed)
+
+    def test_route(self) -> None:
+        """Whoever names a function may name its route; the headers that do are not the function's."""
+        headers = [("Function-Path", "/a?b"), ("Function-Method", "PUT"), ("X-Tenant", "blue")]
+        for payload, subject in ((b"x", "fn.figlet"), (b'{"function": "figlet"}', "function.call")):
+            (call,) = self.calls(FakeDelivery(payload, subject, headers))
+            self.assertEqual(call.route, Route("PUT", "/a?b"))
+            self.assertEqual([name for name, _ in call.headers if name.startswith("Function")], [])
+            asynchronous = FakeDelivery(payload, subject, headers)
+            self.assertRaises(Malformed, self.calls, asynchronous, terms={"asynchronous": True})
+            (call,) = self.calls(FakeDelivery(payload, subject))
+            self.assertIs(call.route, ROOT)
+        for name, value in headers[:2]:
+            error = self.assertRaises(Malformed, self.calls, FakeDelivery(b"x", "banner", [(name, value)]))
+            self.assertIn("not for topics", error.reason)
 
     def test_nobody_wants_it(self) -> None:
         """A topic without functions is refused, and the reason names it."""

@@ -1,0 +1,53 @@
+"""Tests of what listens where, as the composition root puts it together."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from natsconnector.assembly import make_connector
+from natsconnector.config.reading import read
+from natsconnector.connector import Connector
+from natsconnector.messages.core import CoreSource
+from natsconnector.model.function import DeployedFunction
+
+
+class SourcesTests(SynchronousTestCase):
+    """Subjects of all kinds."""
+
+    def connector(self, **flags: str) -> Connector:
+        return make_connector(MemoryReactorClock(), read({n.replace("_", "-"): v for n, v in flags.items()}, {}))
+
+    def test_queue_groups(self) -> None:
+        """Envelopes and subjects that name functions share one queue group; topics have another."""
+        connector = self.connector(subject="function.call", function_subject="fn.*,in.*.*", topics="t")
+        self.assertEqual(
+            [source.description for source in connector.sources],
+            [
+                "subjects function.call, fn.*, in.*.* in queue group functions",
+                "subjects t in queue group openfaas_nats_worker_group",
+            ],
+        )
+
+    def test_what_no_list_is_needed_for(self) -> None:
+        """The list of functions is not asked for where nothing needs it."""
+        self.assertIsNone(self.connector(function_subject="fn.*").catalogue)
+        self.assertIsNotNone(self.connector(function_subject="fn.*", topics="t").catalogue)
+
+    def test_annotations(self) -> None:
+        """A topic of an annotation is neither a subject that names functions, nor one where the replies go."""
+        connector = self.connector(
+            function_subject="fn.*", topics_from_annotations="on", reply_subject_for="fn.*=answers.$1"
+        )  # fmt: skip
+        assert connector.catalogue is not None
+        topics = {"topic": "mine, fn.figlet, answers.x, answers"}
+        connector.catalogue._learn([DeployedFunction("figlet", "", topics)])
+        functions, annotated = (cast(CoreSource, source) for source in connector.sources)
+        self.assertEqual(annotated._subjects, ("mine", "answers"))
+        replies = functions._replies
+        self.assertEqual(replies.subject_unasked("fn.figlet"), "answers.figlet")
+        for heard in ("fn.figlet", "mine", "answers"):
+            self.assertIsNone(replies.reply_subject(heard), heard)
+        self.assertEqual(replies.reply_subject("answers.x"), "answers.x")
