@@ -15,7 +15,11 @@ from natsconnector.admin.metrics import Metrics
 from natsconnector.admin.resources import pages
 from natsconnector.admin.service import Admin
 from natsconnector.admin.status import Status
+from natsconnector.callbacks.listener import Listener
+from natsconnector.callbacks.parts import callback_parts
+from natsconnector.callbacks.sealing import Sealing
 from natsconnector.config import logs
+from natsconnector.config.files import callback_keys
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
@@ -25,15 +29,17 @@ from natsconnector.dispatch.settlement import Settlement
 from natsconnector.gateway import BasicAuth, GatewayClient, SystemClient
 from natsconnector.insight import Insight
 from natsconnector.journal.journal import Journal
+from natsconnector.journal.results import ResultsJournal
 from natsconnector.messages.consumer import Wanted
-from natsconnector.messages.core import CoreSource, shared_with_streams
+from natsconnector.messages.core import CoreSource, streams_beside
 from natsconnector.messages.dead_letters import CoreDeadLetters, StoredDeadLetters
 from natsconnector.messages.replies import Replies
+from natsconnector.messages.results import Results
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.limits import Limits
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDeadLetters, ISource
-from natsconnector.nats import NatsClient, NatsError
+from natsconnector.nats import NatsClient
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
@@ -50,6 +56,8 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     connector = make_connector(reactor, options.settings)
+    if connector.callbacks is not None:
+        connector.callbacks.open()
     service = with_admin(reactor, options.settings, connector, _with_embedded(reactor, options.settings, connector))
     return Signals(reactor, service, connector.hurry, logs.rotate)
 
@@ -124,16 +132,19 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         credentials=credentials if settings.gateway_auth_scope == "all" else None,
         ca_file=settings.gateway_ca,
     )
+    replies = Replies(client, settings.reply_allow or ())
+    sealing, callbacks = make_callbacks(reactor, client, replies, journal, settings)
     dispatcher = Dispatcher(
         gateway,
         reactor,
         journal,
         Planner(
-            Permissions(settings.allow_function, settings.callback_allow),
+            Permissions(settings.allow_function, settings.callback_allow, settings.callback_address),
             settings.subjects or (),
             catalogue,
             terms=terms,
             queued=settings.queued,
+            results=sealing,
         ),
         Settlement(reactor, journal, make_dead_letters(client, jetstream, settings)),
         limits=make_limits(settings),
@@ -145,7 +156,6 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
-    replies = Replies(client, settings.reply_allow or ())
     return Connector(
         reactor,
         client,
@@ -155,10 +165,30 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
         journal,
         gateway_name=settings.gateway,
         catalogue=catalogue,
+        callbacks=callbacks,
         given=settings.given,
         warnings=settings.warnings,
         cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),
         shutdown_timeout_s=settings.shutdown_timeout_s,
+    )
+
+
+def make_callbacks(
+    reactor: Any, client: NatsClient, replies: Replies, journal: Journal, settings: Settings
+) -> tuple[Sealing | None, Listener | None]:
+    """What makes callback URLs of our own, and what listens there; None where results are not to come back."""
+    address, key_file = settings.callback_address, settings.callback_key_file
+    if settings.callback_listen is None or address is None or key_file is None:
+        return None, None
+    return callback_parts(
+        reactor,
+        Results(reactor, client, replies, JetStream(client, domain=settings.js_domain, must_be_allowed=False)),
+        ResultsJournal(reactor, journal.counts),
+        endpoint=settings.callback_listen.text,
+        address=address,
+        read_keys=lambda: callback_keys(key_file),
+        lifetime_s=settings.callback_lifetime_s,
+        max_result_bytes=settings.max_response_bytes,
     )
 
 
@@ -237,16 +267,7 @@ async def look_around(client: NatsClient, settings: Settings) -> list[str]:
     """What may surprise beside the connector: streams that listen where its core subscriptions do."""
     if settings.stream is not None:
         return []
-    jetstream = JetStream(client, timeout_s=2.0, must_be_allowed=False)
-    found: list[str] = []
-    for subject in (*(settings.subjects or ()), *(settings.topics or ())):
-        try:
-            names = await jetstream.stream_names(subject)
-        except NatsError:  # without JetStream, or the right to ask, there is nothing to tell
-            return found
-        if names:
-            found.append(shared_with_streams(subject, names))
-    return found
+    return await streams_beside(client, (*(settings.subjects or ()), *(settings.topics or ())))
 
 
 def wanted(settings: Settings) -> Wanted:

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "journal": {"model"},
     "web": set(),
     "admin": {"model", "journal", "web"},
+    "callbacks": {"model", "messages", "web"},
     "local": {"web"},
     "testing": {"model"},
     "connector": {"model", "nats", "planning", "dispatch", "journal"},
@@ -37,9 +38,10 @@ FACES = {"natsconnector.nats", "natsconnector.nats.jetstream"}
 IO = {"twisted", "treq", "zope", "socket", "subprocess"}
 PURE = [
     *(f"model/{name}" for name in "call dead_letter function headers limits outcome reply retries subjects".split()),
-    *(f"planning/{name}" for name in "annotations calls permissions".split()),
+    *(f"planning/{name}" for name in "annotations calls permissions results".split()),
     "config/values",
     "admin/facts",
+    "callbacks/seal",
     "admin/health",
     "admin/status",
     "dispatch/backlog",

@@ -18,6 +18,7 @@ GATEWAY = "Gateway"
 ENVELOPES = "Envelopes"
 TOPICS = "Topics"
 JETSTREAM = "JetStream"
+RESULTS = "Results over NATS"
 CALLS = "Calls and their limits"
 RETRIES = "Retries and dead letters"
 LOGS = "Logs"
@@ -57,7 +58,7 @@ class Flag:
     secret: bool = False
     """The value may hold a secret: no message repeats it."""
     needs: str | None = None
-    """Without which it does nothing: ``stream``, ``core``, ``topics`` or ``functions``."""
+    """Without which it does nothing: ``stream``, ``core``, ``topics``, ``functions``, ``results`` or ``replies``."""
     in_environment_only: bool = False
     """It is no flag: what stands on the command line is seen in the process list."""
 

@@ -21,6 +21,8 @@ _NEEDS = {
     "stream": "--stream",
     "core": "messages of core NATS: with --stream it does nothing",
     "topics": "topics: --topics or --topics-from-annotations",
+    "results": "--callback-listen",
+    "replies": "--stream or --callback-listen",
     "functions": "a list of functions: topics, or --gateway-credentials",
 }
 
@@ -164,6 +166,9 @@ class _Reading:
             "stream": found.get("stream") is not None or "stream" in faulty,
             "core": found.get("stream") is None,
             "topics": topics,
+            "results": found.get("callback_listen") is not None or "callback-listen" in faulty,
+            "replies": any(found.get(each) for each in ("stream", "callback_listen"))
+            or bool({"stream", "callback-listen"} & faulty),
             "functions": topics or found.get("gateway_credentials") is not None or "gateway-credentials" in faulty,
         }
         return [

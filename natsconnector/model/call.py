@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from natsconnector.model.headers import Header
 
@@ -43,13 +43,16 @@ class FunctionCall:
     content_type: str | None = None
     headers: tuple[Header, ...] = ()
     """Further HTTP headers."""
-    callback_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
+    """Where the result goes. One of our own is a secret: whoever has it can answer the call."""
     call_id: str = ""
     """The same over all attempts, see ``X-Call-Id`` of the gateway."""
     queued: bool = False
     """Asynchronous also without a callback."""
     timeout_s: float | None = None
     """For this call; None takes the connector's."""
+    answers_later: bool = False
+    """The result comes to the reply subject by itself: that the gateway has accepted the call is not told there."""
 
     @property
     def asynchronous(self) -> bool:

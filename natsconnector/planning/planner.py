@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
 from natsconnector.model.dead_letter import ONLY_FUNCTION
@@ -16,6 +16,7 @@ from natsconnector.planning.calls import TopicMessage, publishers_call_id
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.results import IResults, wants_result, with_result
 
 NO_FUNCTION = 404
 LOOP = 508
@@ -41,6 +42,7 @@ class Planner:
     :param catalogue: the functions there are; None when only envelopes arrive and nothing is known of functions.
     :param terms: those of functions that no list names.
     :param queued: calls for topics are asynchronous unless the function says otherwise.
+    :param results: makes the URLs of callbacks whose results are to be published; None where none can be.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Planner:
         *,
         terms: Terms | None = None,
         queued: bool = False,
+        results: IResults | None = None,
     ) -> None:
         self._permissions = permissions
         self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
@@ -58,6 +61,7 @@ class Planner:
         self._catalogue = catalogue
         self._terms = terms or Terms()
         self._queued = queued
+        self._results = results
 
     def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
         """
@@ -71,10 +75,20 @@ class Planner:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id = publishers_call_id(delivery.headers)
         if self._is_envelope(delivery.subject):
-            return [self._envelope(delivery, own_id)]
+            return self._with_results([self._envelope(delivery, own_id)], delivery, own_id)
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
-        return self._topic(delivery, own_id)
+        return self._with_results(self._topic(delivery, own_id), delivery, own_id)
+
+    def _with_results(self, planned: list[PlannedCall], delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
+        """The same calls, with URLs of ours where their results are to be published."""
+        later = wants_result(delivery.headers)
+        return [
+            replace(each, call=with_result(each.call, delivery, self._results, has_own_id=own_id is not None))
+            if later or each.call.answers_later or each.call.callback_url is not None
+            else each
+            for each in planned
+        ]
 
     def is_missing(self, function: str) -> bool:
         """Whether there is a list of functions, and a function of this full name is not in it."""

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from tests.fuzz.callbacks import SealTarget
 from tests.fuzz.http import RequestTarget, ResponseTarget
 from tests.fuzz.jetstream import ApiTarget
 from tests.fuzz.planning import AnnotationTarget, EnvelopeTarget, ReplyTarget
@@ -35,6 +36,7 @@ def targets() -> list[Target]:
         InfoTarget(),
         RequestTarget(),
         ResponseTarget(),
+        SealTarget(),
     ]
 
 
