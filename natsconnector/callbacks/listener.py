@@ -24,8 +24,8 @@ from natsconnector.web.site import BoundedRequest, Bounds, QuietSite
 # A result has the headers of its function. How large a body may be depends on the NATS server, see CallbackRequest.
 BOUNDS = Bounds(connections=64, head_bytes=64 * 1024, header_lines=300, body_s=30.0, idle_s=60.0)
 _RETRY_AFTER_S = 5
-_FINISH_S = 5.0
-_CLOSE_S = 1.0
+_FINISH_S = 2.0
+_CLOSE_S = 0.5
 
 
 class CallbackRequest(BoundedRequest):

@@ -163,6 +163,39 @@ class KubernetesTests(AgreementCase):
         self.assertEqual((read.nats, read.gateway), (("nats://nats.openfaas:4222",), "http://gateway.openfaas:8080"))
         self.assertLessEqual({"NATS_HOST", "FAAS_GATEWAY"}, set(self.environment))
 
+    def test_results(self) -> None:
+        """What is there as comments, for results over NATS: valid, and names that agree."""
+        written = re.sub(
+            r"^( *)# (---|\w+:(?: \S+)?|- \w+: \S+| +[^ ].*)$",
+            r"\1\2",
+            text("deployment/k8s/deployment.yml"),
+            flags=re.M,
+        )
+        deployment, _, service = yaml.safe_load_all(written)
+        for manifest in (deployment, service):
+            kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+        pod = deployment["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        keys = Path(self.mktemp())
+        keys.write_text("k" * 32)
+        key_file = Path(environment["NATSCONNECTOR_CALLBACK_KEY_FILE"])
+        read = reading.read({}, {**environment, "NATSCONNECTOR_CALLBACK_KEY_FILE": str(keys)})
+        (mount,) = container["volumeMounts"]
+        self.assertEqual(str(key_file.parent), mount["mountPath"])
+        self.assertEqual(mount["name"], pod["volumes"][0]["name"])
+        self.assertIn(f"--from-file={key_file.name}", written)
+        address = urlsplit(read.callback_address or "")
+        name = f"{service['metadata']['name']}.{service['metadata']['namespace']}"
+        (port,) = service["spec"]["ports"]
+        self.assertEqual((address.hostname, address.port), (name, port["port"]))
+        ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+        assert read.callback_listen is not None
+        self.assertEqual(ports[port["targetPort"]], read.callback_listen.port)
+        self.assertLessEqual(
+            service["spec"]["selector"].items(), deployment["spec"]["template"]["metadata"]["labels"].items()
+        )
+
     def test_locked_down(self) -> None:
         """The user of the Dockerfile, a read-only root file system, no capability, no token, the default seccomp."""
         (user,) = re.findall(r"^USER (\d+):(\d+)$", text("Dockerfile"), re.MULTILINE)
