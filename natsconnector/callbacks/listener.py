@@ -6,11 +6,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -19,6 +16,7 @@ from zope.interface import implementer
 from natsconnector.callbacks.receiver import Answer, Receiver
 from natsconnector.callbacks.seal import Ticket
 from natsconnector.model.seams import ICallbacks
+from natsconnector.web.listening import Listening
 from natsconnector.web.site import BoundedRequest, Bounds, QuietSite
 
 # A result has the headers of its function. How large a body may be depends on the NATS server, see CallbackRequest.
@@ -146,12 +144,9 @@ class Listener:
         over: Callable[[], object],
     ) -> None:
         self._receiver = receiver
-        self._endpoint_text = endpoint
-        self._endpoint = serverFromString(reactor, endpoint)
         self._over = over
-        self._port: IListeningPort | None = None
-        self._fault: str | None = None
         self.site = CallbackSite(reactor, receiver, max_body_bytes)
+        self._listening = Listening(reactor, endpoint, self.site)
 
     def open(self) -> None:
         """
@@ -159,31 +154,20 @@ class Listener:
 
         :raises SystemExit: the endpoint cannot be had; the text says why.
         """
-        # TCP and UNIX sockets listen at once, or never.
-        self._endpoint.listen(self.site).addCallbacks(self._listens, self._does_not_listen)
-        if self._fault is not None:
-            raise SystemExit(f"natsconnector: --callback-listen {self._endpoint_text} cannot be had: {self._fault}")
+        if (fault := self._listening.open()) is not None:
+            raise SystemExit(f"natsconnector: --callback-listen {self._listening.endpoint} cannot be had: {fault}")
 
     def start(self) -> None:
         """Tell where it listens."""
-        self._log.info(
-            "results of asynchronous calls come in on {endpoint}", endpoint=self._endpoint_text, event="callbacks_open"
-        )
+        text = "results of asynchronous calls come in on {endpoint}"
+        self._log.info(text, endpoint=self._listening.endpoint, event="callbacks_open")
 
     def stop(self) -> Deferred[None]:
         """Take no more, and finish what is in hand; fires when all connections are closed."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        port, self._port = self._port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
+        await self._listening.stop()
         await self._receiver.stop(_FINISH_S)
         await self.site.close(_CLOSE_S)
         self._over()
-
-    def _listens(self, port: IListeningPort) -> None:
-        self._port = port
-
-    def _does_not_listen(self, failure: Failure) -> None:
-        self._fault = failure.getErrorMessage()
