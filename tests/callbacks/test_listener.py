@@ -372,6 +372,14 @@ class AwayTests(CallbackCase):
         self.reactor.advance(1)
         self.assertTrue(all(transport.disconnecting for transport in transports))
 
+    def test_stop_while_away(self) -> None:
+        """At the end nobody waits for NATS."""
+        self.results.failures += [ReplyNotSent("away")] * 1000
+        transport = self.send(self.path())
+        self.listener.stop()
+        self.reactor.advance(0.5)
+        self.assertEqual(self.status(transport), 503)
+
 
 class ListenerTests(CallbackCase):
     """The port."""
