@@ -40,6 +40,7 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_memory
+	$(BIN)/python -m tests.chaos.async_results
 	$(BIN)/python -m tests.chaos.attacks
 
 # Random inputs for what reads from outside, for SECONDS; SEED=n repeats a run, TARGETS="parser responses" are some of it.

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from natsconnector import __version__
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.journal.journal import Journal
-from natsconnector.model.seams import IDelivery, IGateway, ISource, ITracer
+from natsconnector.model.seams import ICallbacks, IDelivery, IGateway, ISource, ITracer
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.planning.catalogue import Catalogue
 
@@ -30,6 +30,7 @@ class Connector(Service):
     :param given: what the user configured; :param warnings: what to tell the user about the configuration.
     :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
     :param tracer: is told of every message, where traces are sent.
+    :param callbacks: takes results of asynchronous calls, where they are to be published; it is open already.
     :param gateway_name: where the gateway is, for the log.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
@@ -51,6 +52,7 @@ class Connector(Service):
         warnings: Sequence[str] = (),
         cautions: Callable[[], Deferred[Any]] = lambda: succeed(()),
         tracer: ITracer | None = None,
+        callbacks: ICallbacks | None = None,
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -61,6 +63,7 @@ class Connector(Service):
         self.journal = journal
         self.gateway_name = gateway_name
         self.catalogue = catalogue
+        self.callbacks = callbacks
         self._given = given
         self._warnings = warnings
         self._shutdown_timeout_s = shutdown_timeout_s
@@ -88,6 +91,8 @@ class Connector(Service):
         for source in self.sources:
             source.start(deliver)
         self.client.start()
+        if self.callbacks is not None:
+            self.callbacks.start()
         if self.catalogue is not None:
             self.catalogue.start()
         else:
@@ -170,6 +175,9 @@ class Connector(Service):
                 event="given_up",
             )
         self.dispatcher.give_up()
+        if self.callbacks is not None:
+            # Until now, for results of calls of a moment ago. What has come in is published before NATS is closed.
+            await self.callbacks.stop()
         if self.client.ready:
             try:
                 await self.client.flush(_LAST_FLUSH_S)

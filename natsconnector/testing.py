@@ -45,6 +45,7 @@ class FakeDelivery:
         self.header_error = header_error
         self.skipped_headers: tuple[str, ...] = ()
         self.wants_answer = wants_answer
+        self.reply_subject = "_INBOX.fake" if wants_answer else None
         self.max_reply_bytes = max_reply_bytes
         self.durable = durable
         self.comes_again = durable

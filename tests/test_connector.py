@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from natsconnector.connector import Connector
 from natsconnector.dispatch.dispatcher import Dispatcher
@@ -16,6 +17,7 @@ from natsconnector.journal.journal import Journal
 from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.retries import RetryPolicy
+from natsconnector.model.seams import ICallbacks
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
 from natsconnector.testing import FakeDelivery, FakeGateway, FakeSource, FakeTracer
@@ -41,6 +43,24 @@ class FakeClient:
 
     def close(self) -> Deferred[None]:
         self.order.append("close nats")
+        return succeed(None)
+
+
+@implementer(ICallbacks)
+class FakeCallbacks:
+    """Notes when it starts and stops."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+
+    def open(self) -> None:
+        """Nothing to listen on."""
+
+    def start(self) -> None:
+        self.order.append("callbacks")
+
+    def stop(self) -> Deferred[None]:
+        self.order.append("no callbacks")
         return succeed(None)
 
 
@@ -74,6 +94,7 @@ class ConnectorTests(SynchronousTestCase):
             self.gateway,
             journal,
             gateway_name="http://gw",
+            callbacks=FakeCallbacks(self.order),
             warnings=["beware"],
             tracer=self.tracer,
             shutdown_timeout_s=10,
@@ -138,11 +159,14 @@ class ConnectorTests(SynchronousTestCase):
         self.source.deliver(delivery)
         stopped = self.connector.stopService()
         self.assertNoResult(stopped)
-        self.assertEqual(self.order, ["start", "stop taking"])
+        self.assertEqual(self.order, ["start", "callbacks", "stop taking"])
         self.gateway.end(Outcome(200))
         self.successResultOf(stopped)
         self.assertEqual(len(delivery.replies), 1)
-        self.assertEqual(self.order, ["start", "stop taking", "flush", "close nats", "close gateway"])
+        self.assertEqual(
+            self.order,
+            ["start", "callbacks", "stop taking", "no callbacks", "flush", "close nats", "close gateway"],
+        )
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_is_bounded(self) -> None:
@@ -170,4 +194,6 @@ class ConnectorTests(SynchronousTestCase):
         self.client.ready = False
         self.connector.startService()
         self.successResultOf(self.connector.stopService())
-        self.assertEqual(self.order, ["start", "stop taking", "close nats", "close gateway"])
+        self.assertEqual(
+            self.order, ["start", "callbacks", "stop taking", "no callbacks", "close nats", "close gateway"]
+        )

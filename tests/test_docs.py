@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
 # What stands for something of the reader's own in a command.
 PLACES = ("/var/secrets", "/run/secrets")
+KEYS = "/run/secrets/callback-keys"
 
 
 def commands(program: str) -> list[tuple[Path, list[str]]]:
@@ -66,12 +67,14 @@ class ReadmeTests(SynchronousTestCase):
         folder.mkdir()
         for name in ("basic-auth-user", "basic-auth-password"):
             (folder / name).write_text("x")
+        (folder / "callback-keys").write_text("k" * 32)
+        places = {KEYS: str(folder / "callback-keys"), **dict.fromkeys(PLACES, str(folder))}
         for path, arguments in found:
             options = Options()
             # A command may leave to the environment what a user needs.
             options.environment = {"NATSCONNECTOR_NATS_PASSWORD": "x"} if "--nats-user" in arguments else {}
             try:
-                options.parseOptions([str(folder) if each in PLACES else each for each in arguments])
+                options.parseOptions([places.get(each, each) for each in arguments])
             except UsageError as e:
                 self.fail(f"{path.name}: {shlex.join(arguments)}: {e}")
 

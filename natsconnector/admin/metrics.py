@@ -15,7 +15,7 @@ import twisted
 from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.resources import Page
 from natsconnector.journal.calls import Calls, Histogram
-from natsconnector.journal.counts import OTHER
+from natsconnector.journal.counts import OTHER, Counts
 from natsconnector.journal.journal import Journal
 from natsconnector.model.limits import Limits
 
@@ -68,6 +68,7 @@ class Metrics(Collector):
         yield from _calls(self._journal.calls)
         yield from _work(facts.work, self._limits)
         yield from _messages(self._journal)
+        yield from _results(self._journal.counts)
         yield from _nats(facts.nats, facts.now)
         yield from self._gateway(facts)
         if facts.functions is not None:
@@ -165,6 +166,13 @@ def _messages(journal: Journal) -> Iterator[Metric]:
     yield counter(
         "answers_not_sent", "Answers that somebody waits for and that could not be sent.", counts.replies_lost
     )
+
+
+def _results(counts: Counts) -> Iterator[Metric]:
+    yield counter("results_published", "Results of asynchronous calls that were published.", counts.results)
+    yield counter("results_failed", "Callbacks answered 503: their results go nowhere yet.", counts.results_failed)
+    refused = [({"reason": reason}, number) for reason, number in counts.callbacks_refused.items()]
+    yield counter("callbacks_refused", "Callbacks that were refused for good.", refused)
 
 
 def _by_code(counts: Mapping[int, int]) -> Samples:

@@ -6,16 +6,14 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from natsconnector.admin.events import Events
 from natsconnector.admin.heartbeat import Heartbeat
 from natsconnector.admin.history import History
 from natsconnector.admin.resources import Pages
 from natsconnector.web.hosts import HostRule
+from natsconnector.web.listening import Listening
 from natsconnector.web.site import Bounds, QuietSite
 
 # Few ask: Prometheus, a kubelet, a person. A body is read only so that the answer can say what is wrong.
@@ -52,12 +50,10 @@ class Admin(Service):
         self._heartbeat = heartbeat
         self._history = history
         self._events = events
-        self._endpoint_text = endpoint
-        self._endpoint = serverFromString(reactor, endpoint)
         self._is_wanted = is_wanted
-        self._port: IListeningPort | None = None
         self._fault: str | None = None
         self.site = QuietSite(pages, reactor, bounds=BOUNDS, rule=None if host is None else HostRule(host))
+        self._listening = Listening(reactor, endpoint, self.site)
 
     def open(self) -> None:
         """
@@ -65,20 +61,19 @@ class Admin(Service):
 
         :raises SystemExit: the endpoint that the user chose cannot be had; the text says why.
         """
-        # TCP and UNIX sockets listen at once, or never.
-        self._endpoint.listen(self.site).addCallbacks(self._listens, self._does_not_listen)
+        self._fault = self._listening.open()
         if self._fault is not None and self._is_wanted:
-            raise SystemExit(f"natsconnector: --admin {self._endpoint_text} cannot be had: {self._fault}")
+            raise SystemExit(f"natsconnector: --admin {self._listening.endpoint} cannot be had: {self._fault}")
 
     def startService(self) -> None:
         """Tell where it listens, and start what is asked about."""
         super().startService()
-        if self._port is not None:
-            self._log.info("health and metrics on {endpoint}", endpoint=self._endpoint_text, event="admin_open")
+        if self._fault is None:
+            self._log.info("health and metrics on {endpoint}", endpoint=self._listening.endpoint, event="admin_open")
         else:
             self._log.warn(
                 "no health and no metrics: {endpoint} cannot be had: {reason}; --admin chooses another, or none",
-                endpoint=self._endpoint_text, reason=self._fault, event="admin_not_open",
+                endpoint=self._listening.endpoint, reason=self._fault, event="admin_not_open",
             )  # fmt: skip
         self._heartbeat.start()
         self._history.start()
@@ -97,13 +92,5 @@ class Admin(Service):
             self._history.stop()
             # Until now, so that who looks sees it stop.
             self._events.stop()
-            port, self._port = self._port, None
-            if port is not None:
-                await maybeDeferred(port.stopListening)
+            await self._listening.stop()
             await self.site.close(_CLOSE_S)
-
-    def _listens(self, port: IListeningPort) -> None:
-        self._port = port
-
-    def _does_not_listen(self, failure: Failure) -> None:
-        self._fault = failure.getErrorMessage()

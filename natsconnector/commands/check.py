@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from natsconnector.assembly import look_around, make_jetstream, wanted
+from natsconnector.assembly.sources import look_around, make_jetstream, wanted
 from natsconnector.commands.arguments import add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError

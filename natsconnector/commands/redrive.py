@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from natsconnector.assembly import make_jetstream
+from natsconnector.assembly.sources import make_jetstream
 from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
 from natsconnector.commands.progress import Output, Progress
 from natsconnector.config import nats_values, values

@@ -27,6 +27,7 @@ def faults(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     yield from _subjects(found, names)
     yield from _replies(found, names)
     yield from _gateway(found, names)
+    yield from _results(found, names)
     yield from _embedded(found, names)
 
 
@@ -108,6 +109,17 @@ def _replies(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str
 def _gateway(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     if found.get("gateway_auth_scope") == "all" and not found.get("gateway_credentials"):
         yield f"{names['gateway_auth_scope']}: there are no credentials to send, see --gateway-credentials"
+
+
+def _results(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    if found.get("callback_listen") is None:
+        return
+    for field in ("callback_address", "callback_key_file"):
+        if field in found and found[field] is None:
+            yield f"{names['callback_listen']} needs {names[field]}"
+    admin = found.get("admin")
+    if admin is not None and admin.text == found["callback_listen"].text:
+        yield f"{names['callback_listen']} and {names['admin']} are the same endpoint: results have a port of their own"
 
 
 def _embedded(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ FUNCTION_SUBJECTS = "Subjects that name the function"
 TOPICS = "Topics"
 JETSTREAM = "JetStream"
 REPLIES = "Replies"
+RESULTS = "Results over NATS"
 CALLS = "Calls and their limits"
 RETRIES = "Retries and dead letters"
 LOGS = "Logs"
@@ -62,7 +63,7 @@ class Flag:
     secret: bool = False
     """The value may hold a secret: no message repeats it."""
     needs: str | None = None
-    """Without which it does nothing: ``stream``, ``core``, ``topics``, ``payloads`` or ``functions``."""
+    """Without which it does nothing: one of the words that ``config.reading`` explains."""
     in_environment_only: bool = False
     """It is no flag: what stands on the command line is seen in the process list."""
 

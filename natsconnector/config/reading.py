@@ -22,6 +22,8 @@ _NEEDS = {
     "core": "messages of core NATS: with --stream it does nothing",
     "topics": "topics: --topics or --topics-from-annotations",
     "payloads": "topics or --function-subject",
+    "results": "--callback-listen",
+    "replies": "--stream or --callback-listen",
     "functions": "a list of functions: topics, or --gateway-credentials",
 }
 
@@ -170,6 +172,9 @@ class _Reading:
             "core": found.get("stream") is None,
             "topics": topics,
             "payloads": topics or bool(found.get("function_subjects")) or "function-subject" in faulty,
+            "results": found.get("callback_listen") is not None or "callback-listen" in faulty,
+            "replies": any(found.get(each) for each in ("stream", "callback_listen"))
+            or bool({"stream", "callback-listen"} & faulty),
             "functions": topics or found.get("gateway_credentials") is not None or "gateway-credentials" in faulty,
         }
         return [

@@ -19,6 +19,7 @@ from natsconnector.config.flags import (
     NATS,
     PREFIX,
     REPLIES,
+    RESULTS,
     RETRIES,
     TOPICS,
     Alias,
@@ -150,10 +151,26 @@ class Settings:
         group=JETSTREAM, metavar="P", needs="stream")
     js_domain: str | None = setting(
         "js-domain", nats_values.name, None, "the JetStream domain", group=JETSTREAM, metavar="D", needs="stream")
+
     reply_allow: tuple[str, ...] | None = setting(
         "reply-allow", values.list_of(nats_values.subject), "_INBOX.>",
-        "with --stream: subjects that a message's X-Reply-Subject may name, with wildcards", group=JETSTREAM,
-        metavar="S[,S]", needs="stream")
+        "subjects, with wildcards, that a message's X-Reply-Subject (with --stream) or callback_url (nats:SUBJECT, with"
+        " --callback-listen) may name", group=RESULTS, metavar="S[,S]", needs="replies")
+    callback_listen: endpoints.ServerEndpoint | None = setting(  # noqa: RUF009 - a value, as the others
+        "callback-listen", endpoints.server_endpoint, None,
+        "where OpenFaaS's queue-worker posts results that are to be published on NATS: tcp:PORT, with"
+        " :interface=ADDRESS, or unix:PATH", group=RESULTS, metavar="ENDPOINT")
+    callback_address: str | None = setting(
+        "callback-address", values.callback_address, None,
+        "how the queue-worker reaches that endpoint, of this connector or of any with the same keys: http://HOST:PORT",
+        group=RESULTS, metavar="URL", needs="results")
+    callback_key_file: str | None = setting(
+        "callback-key-file", files.callback_key_file, None,
+        "file of the keys that seal callback URLs, the same for all connectors: a line each, of 32 or more random"
+        " characters; the first seals, all of them open", group=RESULTS, metavar="F", needs="results")
+    callback_lifetime_s: float = setting(
+        "callback-lifetime", values.duration, "24h", "how long after its message a result is taken",
+        group=RESULTS, metavar="D", needs="results")
 
     reply_subject_for: tuple[SubjectMapping, ...] | None = setting(
         "reply-subject-for", values.list_of(nats_values.reply_subject_for), None,

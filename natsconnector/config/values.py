@@ -12,6 +12,7 @@ T = TypeVar("T")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _UNIT_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 32
+_LONGEST_ADDRESS = 190
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _LEVELS = ("debug", "info", "warn", "error")
@@ -158,6 +159,14 @@ def gateway_url(text: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError("has a query or a fragment, which a base URL cannot have")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def callback_address(text: str) -> str:
+    """The base of callback URLs, in its normal form; short, for a URL that is too long is cut off somewhere."""
+    url = gateway_url(text)
+    if len(url) > _LONGEST_ADDRESS:
+        raise ValueError(f"has more than {_LONGEST_ADDRESS} characters")
+    return url
 
 
 def _within(number: int, least: int, most: int) -> int:

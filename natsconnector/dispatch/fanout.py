@@ -56,7 +56,8 @@ class FanOut:
             self._delivery.ack()
 
     def _answer(self) -> None:
-        if not self._delivery.wants_answer:
+        # A part that has ended well without a reply is one whose result comes to the reply subject by itself.
+        if not self._delivery.wants_answer or all(part.is_answered_later for part in self.parts):
             return
         try:
             try:
@@ -97,11 +98,17 @@ class Part:
         self.header_error: str | None = None
         self.skipped_headers: tuple[str, ...] = ()
         self.size_bytes = delivery.size_bytes
+        self.reply_subject = delivery.reply_subject
         self.wants_answer = delivery.wants_answer
         self.durable = delivery.durable
         self.attempt = delivery.attempt
         self.identity = delivery.identity
         self.published_at_s = delivery.published_at_s
+
+    @property
+    def is_answered_later(self) -> bool:
+        """Whether it has ended, and there is nothing to be answered."""
+        return self.reply is None and self.nak_delay_s is None and self.term_reason is None
 
     @property
     def entry(self) -> dict[str, Any]:

@@ -109,7 +109,8 @@ class Settlement:
     def _answer(self, ending: Ending) -> Ending:
         """Tell whoever asked; returns the ending as it was told."""
         delivery, call = ending.delivery, ending.call
-        if delivery.wants_answer:
+        answers_later = call is not None and call.answers_later and ending.outcome.ok
+        if delivery.wants_answer and not answers_later:
             try:
                 try:
                     delivery.answer(reply_to(ending.outcome, call))

@@ -40,6 +40,12 @@ class Counts:
     given_up: int = 0
     """Durable messages that failed for good where there is no place for dead letters."""
     gateway_outages: int = 0
+    results: int = 0
+    """Of asynchronous calls, published."""
+    results_failed: int = 0
+    """Attempts of the queue-worker to bring one that could not be published."""
+    callbacks_refused: Counter[str] = field(default_factory=Counter)
+    """By reason."""
 
 
 class FunctionNames:

@@ -23,6 +23,14 @@ def _port(text: str) -> int:
     return port
 
 
+def _number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 1000:
+        raise ValueError(f"not in 0-1000: {text}")
+    return number
+
+
+_number.coerceDoc = "Must be a number."  # type: ignore[attr-defined]
 _port.coerceDoc = "Must be a port number."  # type: ignore[attr-defined]
 
 
@@ -35,6 +43,7 @@ class GatewayOptions(Options):
         ["functions", None, None, "OpenFaaS stack file that declares the functions"],
         ["host", None, "127.0.0.1", "Address to listen on"],
         ["port", None, 8080, "Port to listen on; 0 takes a free one", _port],
+        ["queue-retries", None, 0, "How often asynchronous calls and callbacks that fail are tried again", _number],
         ["credentials", None, None, "Folder of basic-auth-user and basic-auth-password, asked for on /system/"],
     ]
 
@@ -59,7 +68,12 @@ class GatewayOptions(Options):
 
 async def _serve(reactor: Reactor, options: GatewayOptions) -> None:
     gateway = LocalGateway(
-        reactor, options.stack, host=options["host"], port=options["port"], credentials=options.secrets
+        reactor,
+        options.stack,
+        host=options["host"],
+        port=options["port"],
+        credentials=options.secrets,
+        queue_retries=options["queue-retries"],
     )
     try:
         await gateway.start()

@@ -31,6 +31,8 @@ class LocalGateway:
     :param port: 0 takes a free one.
     :param credentials: user and password that ``/system/`` asks for; None leaves it open.
     :param function_timeout_s: a call that takes longer is killed and answered with 502.
+    :param queue_retries: how often the queue tries again what fails, calls and callbacks, as that of the commercial
+        edition does. That of the community edition tries nothing again, and ignores what is answered to callbacks.
     :ivar functions: those that are deployed; may be changed while it runs.
     :ivar resource: the root of its paths, for a Site of one's own or for tests without a network.
     """
@@ -46,9 +48,10 @@ class LocalGateway:
         port: int = 0,
         credentials: tuple[str, str] | None = None,
         function_timeout_s: float = 60.0,
+        queue_retries: int = 0,
     ) -> None:
         self.functions = functions
-        self._invocations = Invocations(reactor, functions, function_timeout_s)
+        self._invocations = Invocations(reactor, functions, function_timeout_s, queue_retries)
         self.resource = GatewayResource(self._invocations, credentials)
         self._reactor = reactor
         self._host = host

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import TypeVar
@@ -13,6 +13,7 @@ from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
@@ -23,7 +24,11 @@ from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Funct
 MAX_RUNNING = 32
 MAX_WAITING = 4096
 MAX_WAITING_BYTES = 64 * 1024 * 1024
-CALLBACK_TIMEOUT_S = 10.0
+CALLBACK_TIMEOUT_S = 30.0
+# What the commercial edition's queue-worker tries again, and how long it waits.
+_RETRIED = frozenset((408, 429, 500, 502, 503, 504))
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
 
 _T = TypeVar("_T")
 
@@ -80,17 +85,20 @@ class Invocations:
     Both ways have a limit of their own, so that a heap of asynchronous calls does not keep others waiting.
 
     :param timeout_s: of each call.
+    :param retries: how often an asynchronous call that failed is made again, and its callback posted again.
     :ivar functions: by ``name`` or ``name.namespace``; may be changed at any time.
     :ivar counts: calls so far, by ``name.namespace``.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Reactor, functions: dict[str, Function], timeout_s: float) -> None:
+    def __init__(self, reactor: Reactor, functions: dict[str, Function], timeout_s: float, retries: int = 0) -> None:
         self.functions = functions
         self.counts: Counter[str] = Counter()
         self.sync_limit = Limit()
-        self.async_limit = Limit()
+        # The queue-worker of the community edition makes one call after the other.
+        self.async_limit = Limit(running=1)
+        self._retries = retries
         self._reactor = reactor
         self._processes = FunctionProcesses(reactor, timeout_s)
         # One connection a callback: none is left over to be closed at the end.
@@ -164,6 +172,11 @@ class Invocations:
 
     async def _call_and_call_back(self, name: str, call: Call, call_id: bytes, callback_url: str) -> None:
         answer = await self._run(name, call)
+        for pause_s in self._pauses():
+            if answer.status not in _RETRIED:
+                break
+            await deferLater(self._reactor, pause_s)
+            answer = await self._run(name, call)
         self._log.info(
             "async {function} -> {status} in {duration_s:.3f} s, {size_bytes} bytes, call {call_id}",
             function=name,
@@ -173,10 +186,18 @@ class Invocations:
             call_id=call_id.decode("ascii", "backslashreplace"),
             event="local_async_call",
         )
-        if callback_url:
-            await Deferred.fromCoroutine(self._call_back(name, answer, call_id, callback_url))
+        if callback_url and not await self._call_back(name, answer, call_id, callback_url):
+            for pause_s in self._pauses():
+                await deferLater(self._reactor, pause_s)
+                if await self._call_back(name, answer, call_id, callback_url):
+                    break
 
-    async def _call_back(self, name: str, answer: Answer, call_id: bytes, url: str) -> None:
+    def _pauses(self) -> Iterator[float]:
+        """The waits before further attempts: none, as the community edition's queue-worker has it, unless asked for."""
+        return (min(_FIRST_PAUSE_S * 2**number, _LONGEST_PAUSE_S) for number in range(self._retries))
+
+    async def _call_back(self, name: str, answer: Answer, call_id: bytes, url: str) -> bool:
+        """Post an answer; whether that was taken, or is refused for good."""
         headers = Headers(
             {
                 b"Content-Type": [answer.content_type],
@@ -207,12 +228,13 @@ class Invocations:
                 "callback of {function} to {url} failed: {reason}",
                 function=name, url=place, reason=repr(error), event="local_callback_failed",
             )  # fmt: skip
-            return
+            return False
         response.deliverBody(_Unread())
         self._log.info(
             "callback of {function} to {url} -> {status}",
             function=name, url=place, status=response.code, event="local_callback",
         )  # fmt: skip
+        return response.code not in _RETRIED
 
 
 class _Unread(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -12,7 +12,7 @@ from natsconnector.messages.delivery import MessageDelivery
 from natsconnector.messages.replies import Replies
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import Msg, NatsClient, NatsError, Subscription
-from natsconnector.nats.jetstream import ACK_PREFIX
+from natsconnector.nats.jetstream import ACK_PREFIX, JetStream
 
 
 def shared_with_streams(subject: str, names: Sequence[str]) -> str:
@@ -21,6 +21,20 @@ def shared_with_streams(subject: str, names: Sequence[str]) -> str:
         f"stream {', '.join(names)} listens on {subject} too: requesters get its acknowledgement for an answer, and a"
         " connector that takes messages from the stream (--stream) would call every message a second time"
     )
+
+
+async def streams_beside(client: NatsClient, subjects: Iterable[str]) -> list[str]:
+    """What happens where streams listen on these subjects of core subscriptions, in a sentence for each."""
+    jetstream = JetStream(client, timeout_s=2.0, must_be_allowed=False)
+    found: list[str] = []
+    for subject in subjects:
+        try:
+            names = await jetstream.stream_names(subject)
+        except NatsError:  # without JetStream, or the right to ask, there is nothing to tell
+            return found
+        if names:
+            found.append(shared_with_streams(subject, names))
+    return found
 
 
 @implementer(IDelivery)

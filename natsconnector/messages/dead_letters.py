@@ -6,10 +6,11 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from natsconnector.messages.replies import publish
+from natsconnector.messages.storing import store
 from natsconnector.model.headers import Header
-from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
-from natsconnector.nats import MaxPayloadExceeded, NatsClient, NatsError
-from natsconnector.nats.jetstream import HEADERS_TOO_LARGE, MESSAGE_TOO_LARGE, JetStream, JetStreamError
+from natsconnector.model.seams import IDeadLetters, ReplyNotSent
+from natsconnector.nats import NatsClient
+from natsconnector.nats.jetstream import JetStream
 
 
 @implementer(IDeadLetters)
@@ -39,15 +40,4 @@ class StoredDeadLetters:
         self._subject = subject
 
     def publish(self, payload: bytes, headers: list[Header]) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._publish(payload, headers))
-
-    async def _publish(self, payload: bytes, headers: list[Header]) -> None:
-        try:
-            await self._jetstream.publish(self._subject, payload, headers=headers)
-        except MaxPayloadExceeded as e:
-            raise ReplyTooLarge(f"the dead letter is larger than the NATS server takes: {e}") from e
-        except JetStreamError as e:
-            too_large = e.err_code in (MESSAGE_TOO_LARGE, HEADERS_TOO_LARGE)
-            raise (ReplyTooLarge if too_large else ReplyNotSent)(f"the stream of dead letters: {e}") from e
-        except NatsError as e:
-            raise ReplyNotSent(str(e)) from e
+        return Deferred.fromCoroutine(store(self._jetstream, self._subject, payload, headers, "the dead letter"))

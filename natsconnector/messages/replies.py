@@ -69,10 +69,14 @@ class Replies:
         :param to: the message that is answered.
         :raises ReplyNotSent: nothing was published.
         """
+        publish(self._client, subject, reply.body, self.headers(subject, reply, hops_of(to.headers)))
+
+    def headers(self, subject: str, reply: Reply, hops: int) -> list[Header]:
+        """The headers of a reply, as :meth:`publish` publishes it."""
         headers = reply_headers(reply)
         if not subject.startswith(_INBOXES):
-            headers.append((HOPS, str(hops_of(to.headers) + 1)))
-        publish(self._client, subject, reply.body, headers)
+            headers.append((HOPS, str(hops + 1)))
+        return headers
 
     def _is_heard(self, subject: str) -> bool:
         return any(covers(pattern, subject) for pattern in self._never)

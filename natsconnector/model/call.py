@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from natsconnector.model.frozen import frozen
 from natsconnector.model.headers import Header
 from natsconnector.model.route import ROOT, Route
@@ -43,7 +45,8 @@ class FunctionCall:
     content_type: str | None = None
     headers: tuple[Header, ...] = ()
     """Further HTTP headers."""
-    callback_url: str | None = None
+    callback_url: str | None = field(default=None, repr=False)
+    """Where the result goes. One of our own is a secret: whoever has it can answer the call."""
     call_id: str = ""
     """The same over all attempts, see ``X-Call-Id`` of the gateway."""
     queued: bool = False
@@ -52,6 +55,8 @@ class FunctionCall:
     """For this call; None takes the connector's."""
     route: Route = ROOT
     """Method, and path below the function; asynchronous calls are always POSTs."""
+    answers_later: bool = False
+    """The result comes to the reply subject by itself: that the gateway has accepted the call is not told there."""
 
     @property
     def asynchronous(self) -> bool:

@@ -23,7 +23,7 @@ _CONNECTION = frozenset(
 # Headers of a call that the connector sets itself, and Proxy, which CGI functions take for a setting of their own.
 _CONNECTORS = frozenset(
     "user-agent x-call-id x-callback-url x-reply-subject x-topic x-connector proxy function-path"
-    " function-method".split()
+    " function-method function-async".split()
 )
 # Headers of a message that are not copied to its call: credentials are the message's own, the others have a place of
 # their own.

@@ -22,6 +22,9 @@ class IDelivery(Interface):
     headers: Iterable[Header] = Attribute("the message's headers, in order")
     header_error: str | None = Attribute("what is wrong with the header block; None when it can be read")
     skipped_headers: Sequence[str] = Attribute("what is wrong with each header that was left out of ``headers``")
+    reply_subject: str | None = Attribute(
+        "where an answer goes; None when nobody asked for one, or it may not go there"
+    )
     wants_answer: bool = Attribute("whether anybody asked for the outcome")
     durable: bool = Attribute(
         "whether it comes again as long as it is not acknowledged: at least once, not at most once"
@@ -119,6 +122,23 @@ class ITracer(Interface):
 
     def stop() -> Deferred[None]:
         """Send what is left. Fires soon in any case; it never fails."""
+
+
+class ICallbacks(Interface):
+    """Takes the callbacks of the gateway's queue-worker."""
+
+    def open() -> None:
+        """
+        Listen.
+
+        :raises SystemExit: the endpoint cannot be had; the text says why.
+        """
+
+    def start() -> None:
+        """Tell where it listens."""
+
+    def stop() -> Deferred[None]:
+        """Take no more, and finish what is in hand; fires when all connections are closed."""
 
 
 class IDeadLetters(Interface):

@@ -10,6 +10,10 @@ from urllib.parse import urlsplit
 from natsconnector.model.call import FunctionCall, Malformed
 from natsconnector.model.headers import Header, forwarded, is_header_value
 from natsconnector.model.route import METHODS, ROOT, WITHOUT_BODY, Route, path_fault
+from natsconnector.model.subjects import subject_fault
+
+TO_SUBJECT = "nats:"
+"""What a callback URL begins with whose result is to be published on the subject that follows."""
 
 CONNECTOR = ("X-Connector", "natsconnector")
 
@@ -128,12 +132,20 @@ def callback_url(url: object, where: str) -> str | None:
     The URL of a callback; None when there is none.
 
     :param where: the name of the field, for the reason of a refusal.
-    :raises Malformed: it is not an absolute http or https URL.
+    :raises Malformed: it is neither an absolute http or https URL nor ``nats:SUBJECT``.
     """
     if url is None:
         return None
     if not isinstance(url, str):
         raise Malformed(f"{where} is {kind(url)}, not a string")
+    if url.startswith(TO_SUBJECT):
+        subject = url.removeprefix(TO_SUBJECT)
+        fault = subject_fault(subject)
+        if fault is None and {"*", ">"} & {*subject.split(".")}:
+            fault = "has a wildcard"
+        if fault is not None:
+            raise Malformed(f"{where} names a subject, {shown(subject)}, that {fault}")
+        return url
     if _URL.fullmatch(url):
         try:
             parts = urlsplit(url)

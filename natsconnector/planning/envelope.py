@@ -20,7 +20,7 @@ _LIKE_JAVASCRIPT = re.compile(r"\s*[\[{]\s*(?:'|[A-Za-z_$][\w$]*\s*:)|:\s*'")
 
 # As many lines as the NATS client takes of a header block.
 _MOST_HEADERS = 512
-_PARAMS = ("body", "body_base64", "callback_url", "content_type", "headers")
+_PARAMS = ("body", "body_base64", "callback_url", "content_type", "headers", "async")
 # Headers that have a field of their own; params.headers must not bypass the checks of that field.
 _RESERVED_HEADERS = {
     "content-type": "params.content_type",
@@ -76,6 +76,7 @@ def envelope_call(
         queued,
         timeout_s,
         route,
+        _is_async(params),
     )
     if route is not ROOT:
         check_route(call)
@@ -175,6 +176,13 @@ def _content_type(params: Mapping[str, Any]) -> str | None:
     if not isinstance(value, str) or not value.strip() or not is_header_value(value):
         raise Malformed(f"params.content_type is not a header value: {shown(value)}")
     return value.strip()
+
+
+def _is_async(params: Mapping[str, Any]) -> bool:
+    value = params.get("async")
+    if value is None or isinstance(value, bool):
+        return value is True
+    raise Malformed(f"params.async is {kind(value)}, not a boolean")
 
 
 def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:

@@ -8,6 +8,7 @@ from fnmatch import translate
 from urllib.parse import urlsplit
 
 from natsconnector.model.call import Forbidden, FunctionCall
+from natsconnector.planning.calls import TO_SUBJECT
 
 DEFAULT_NAMESPACE = "openfaas-fn"
 """Where the gateway looks for a function that is named without a namespace."""
@@ -20,9 +21,16 @@ class Permissions:
     :param functions: patterns ``NAME`` or ``NAME.NAMESPACE`` with ``*``, which stands for no dot; a pattern without a
         dot means the default namespace. None allows any.
     :param callback_hosts: patterns of ``HOST``, meaning any port, or ``HOST:PORT``; None allows any.
+    :param own_address: where the connector takes callbacks itself, which no message may name.
     """
 
-    def __init__(self, functions: Sequence[str] | None = None, callback_hosts: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        functions: Sequence[str] | None = None,
+        callback_hosts: Sequence[str] | None = None,
+        own_address: str | None = None,
+    ) -> None:
+        self._own_host = None if own_address is None else _host(own_address)[1]
         self._functions = None if functions is None else re.compile("|".join(map(_function_pattern, functions)))
         self._callback_hosts = (
             None if callback_hosts is None else re.compile("|".join(map(_host_pattern, callback_hosts)))
@@ -39,9 +47,12 @@ class Permissions:
         """:raises Forbidden: such a call is not to be made; the reason says by which setting."""
         if not self.allows(call.function):
             raise Forbidden(f"function {call.function} is not among those that --allow-function names")
-        if self._callback_hosts is not None and call.callback_url is not None:
+        if call.callback_url is not None and not call.callback_url.startswith(TO_SUBJECT):
             host, host_and_port = _host(call.callback_url)
-            if not (self._callback_hosts.fullmatch(host) or self._callback_hosts.fullmatch(host_and_port)):
+            if host_and_port == self._own_host:
+                raise Forbidden(f"callback_url names the connector itself: write {TO_SUBJECT}SUBJECT")
+            hosts = self._callback_hosts
+            if hosts is not None and not (hosts.fullmatch(host) or hosts.fullmatch(host_and_port)):
                 raise Forbidden(
                     f"callback_url names {host_and_port[:300]}, which is not among those of --callback-allow"
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from natsconnector.model.call import FunctionCall, Malformed, Refused
@@ -14,10 +15,11 @@ from natsconnector.model.route import ROOT, Route
 from natsconnector.model.seams import IDelivery
 from natsconnector.model.subjects import capturing, covers
 from natsconnector.planning.annotations import Terms
-from natsconnector.planning.calls import RawMessage, asked_of_call, function_name
+from natsconnector.planning.calls import RawMessage, asked_of_call, check_route, function_name
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.envelope import envelope_call, read_envelope
 from natsconnector.planning.permissions import Permissions
+from natsconnector.planning.results import IResults, wants_result, with_result
 
 NO_FUNCTION = 404
 LOOP = 508
@@ -45,6 +47,7 @@ class Planner:
         second, if they have two.
     :param terms: those of functions that no list names.
     :param queued: calls with the raw payload are asynchronous unless the function says otherwise.
+    :param results: makes the URLs of callbacks whose results are to be published; None where none can be.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Planner:
         function_subjects: Sequence[str] = (),
         terms: Terms | None = None,
         queued: bool = False,
+        results: IResults | None = None,
     ) -> None:
         self._permissions = permissions
         self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
@@ -64,6 +68,7 @@ class Planner:
         self._catalogue = catalogue
         self._terms = terms or Terms()
         self._queued = queued
+        self._results = results
 
     def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
         """
@@ -78,17 +83,33 @@ class Planner:
         own_id, route = asked_of_call(delivery.headers)
         if self._is_envelope(delivery.subject):
             name, params = read_envelope(delivery.payload)
-            return [self._named(name, delivery, own_id, route, params)]
+            return self._with_results([self._named(name, delivery, own_id, route, params)], delivery, own_id)
         for pattern in self._function_subjects:
             if (found := pattern.fullmatch(delivery.subject)) is not None:
-                return [self._named(function_name(".".join(found.groups())), delivery, own_id, route, None)]
+                name = function_name(".".join(found.groups()))
+                return self._with_results([self._named(name, delivery, own_id, route, None)], delivery, own_id)
         if route is not ROOT:
             # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
             # routes.
             raise Malformed("Function-Path and Function-Method are for messages that name a function, not for topics")
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
-        return self._topic(delivery, own_id)
+        return self._with_results(self._topic(delivery, own_id), delivery, own_id)
+
+    def _with_results(self, planned: list[PlannedCall], delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
+        """The same calls, with URLs of ours where their results are to be published."""
+        later = wants_result(delivery.headers)
+        return [
+            replace(each, call=self._with_result(each.call, delivery, has_own_id=own_id is not None))
+            if later or each.call.answers_later or each.call.callback_url is not None
+            else each
+            for each in planned
+        ]
+
+    def _with_result(self, call: FunctionCall, delivery: IDelivery, *, has_own_id: bool) -> FunctionCall:
+        call = with_result(call, delivery, self._results, has_own_id=has_own_id)
+        check_route(call)
+        return call
 
     def is_missing(self, function: str) -> bool:
         """Whether there is a list of functions, and a function of this full name is not in it."""

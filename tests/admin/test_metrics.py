@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.metrics import Metrics
 from natsconnector.journal.journal import Journal
+from natsconnector.journal.results import ResultsJournal
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.limits import Limits
@@ -92,6 +93,17 @@ class MetricsTests(SynchronousTestCase):
         samples = self.samples()
         self.assertEqual({name: samples[name] for name in expected}, expected)
         self.assertNotIn("messages_failed_total{code=400}", samples)
+
+    def test_results(self) -> None:
+        """What became of callbacks; reasons are words of our own."""
+        told = ResultsJournal(Clock(), self.journal.counts)
+        told.published()
+        told.not_published("results.f", "away")
+        told.refused("used", "the result of f was taken before")
+        told.finish()
+        samples = self.samples()
+        for name in ("results_published_total", "results_failed_total", "callbacks_refused_total{reason=used}"):
+            self.assertEqual(samples[name], 1, name)
 
     def test_facts(self) -> None:
         """What the parts are like; what does not apply is absent."""

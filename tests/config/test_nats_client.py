@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.assembly import make_connector
+from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import ConfigurationError, read
 from natsconnector.config.settings import Settings
 from natsconnector.nats import Credentials, Tls

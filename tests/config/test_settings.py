@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.config.files import callback_keys
 from natsconnector.config.reading import ConfigurationError, read
 from natsconnector.config.settings import FLAGS, Settings
 
@@ -238,6 +239,40 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(len(self.faults({"stream": "a b", "ack-wait": "5s", "timeout": "x"})), 2)
         self.assertEqual(len(self.faults({"ack-wait": "5s", "timeout": "x"})), 2)
         self.assertEqual(read({"js-domain": "hub"}, {}, is_whole=False).js_domain, "hub")
+
+    def test_results(self) -> None:
+        """Callbacks need a port, an address and keys; none of these means anything alone."""
+        path = self.mktemp()
+        good = {"callback-listen": "tcp:8082", "callback-address": "connector:8082", "callback-key-file": path}
+        for text, says in (
+            ("", "has no key in it"),
+            ("\n\n", "has no key in it"),
+            ("s3cret", "fewer than 32"),
+            (f"{'k' * 32}\ns3cret\n", "fewer than 32"),
+            ("k" * 5000, "more than 4096"),
+        ):
+            with open(path, "w") as file:
+                file.write(text)
+            (fault,) = self.faults(good)
+            self.assertIn(says, fault)
+            self.assertNotIn("s3cret", fault)
+        with open(path, "w") as file:
+            file.write(f" {'k' * 32} \n\n{'o' * 40}\n")
+        settings = self.read({**good, "reply-allow": "results.>"})
+        self.assertEqual(settings.callback_address, "http://connector:8082")
+        self.assertEqual(settings.callback_lifetime_s, 86400)
+        assert settings.callback_key_file is not None
+        self.assertEqual(callback_keys(settings.callback_key_file), (b"k" * 32, b"o" * 40))
+        for missing in good:
+            (fault, *_) = self.faults({name: value for name, value in good.items() if name != missing})
+            self.assertIn(f"--{missing}", fault)
+        for bad, says in (
+            ({"callback-address": "http://a:b@c"}, "user name"),
+            ({"callback-address": "http://" + "a" * 200}, "more than 190"),
+            ({"admin": "tcp:8082"}, "a port of their own"),
+        ):
+            self.assertIn(says, "".join(self.faults({**good, **bad})))
+        self.assertIn("cannot be read", self.faults({**good, "callback-key-file": "/nowhere"})[0])
 
     def test_stream_without_dead_letters(self) -> None:
         """It is warned of, unless the user says that it is meant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 from urllib.parse import urlsplit
@@ -141,6 +142,46 @@ class KubernetesTests(AgreementCase):
         """Nothing waits for a fixed time where a probe tells."""
         self.assertNotIn("minReadySeconds", self.core.spec)
         self.assertFalse([name for name in self.core.container if "initialDelaySeconds" in self.core.container[name]])
+
+
+class CallbacksTests(AgreementCase):
+    """deployment/k8s/callbacks.yml and callbacks-patch.yml"""
+
+    def setUp(self) -> None:
+        (self.service,) = yaml.safe_load_all(document("callbacks"))
+        self.core = Manifest(document("deployment"))
+        self.patch: Any = yaml.safe_load(document("callbacks-patch"))
+        added = self.patch["spec"]["template"]["spec"]
+        (self.added,) = added["containers"]
+        # A strategic merge: lists grow by what has another name.
+        for name in ("env", "ports", "volumeMounts"):
+            self.core.container.setdefault(name, []).extend(self.added[name])
+        self.core.pod.setdefault("volumes", []).extend(added["volumes"])
+
+    def test_valid(self) -> None:
+        """An API server takes the Service, and the Deployment when it is patched."""
+        assert_valid([self.service, self.core.deployment])
+        self.assertEqual(self.added["name"], self.core.container["name"])
+
+    def test_agree(self) -> None:
+        """The address is the Service's, its port is the one that the connector listens on, and the keys are mounted."""
+        keys = Path(self.mktemp())
+        keys.write_text("k" * 32)
+        environment = {each["name"]: each["value"] for each in self.added["env"]}
+        key_file = Path(environment.pop("NATSCONNECTOR_CALLBACK_KEY_FILE"))
+        read = reading.read({}, {**environment, "NATSCONNECTOR_CALLBACK_KEY_FILE": str(keys)})
+        self.assertIn(str(key_file.parent), mounted_paths(self.core.pod, self.core.container))
+        self.assertIn(f"--from-file={key_file.name}", document("callbacks"))
+        address, metadata = urlsplit(read.callback_address or ""), self.service["metadata"]
+        (port,) = self.service["spec"]["ports"]
+        self.assertEqual(
+            (address.hostname, address.port), (f"{metadata['name']}.{metadata['namespace']}", port["port"])
+        )
+        ports = {each["name"]: each["containerPort"] for each in self.core.container["ports"]}
+        assert read.callback_listen is not None
+        self.assertEqual(ports[port["targetPort"]], read.callback_listen.port)
+        labels = self.core.spec["template"]["metadata"]["labels"]
+        self.assertLessEqual(self.service["spec"]["selector"].items(), labels.items())
 
 
 class JetStreamTests(AgreementCase):

@@ -107,8 +107,22 @@ class FanOutTests(SynchronousTestCase):
             for part in FanOut(self.delivery, ["a", "b"], lambda reason: None).parts:
                 if answers:
                     part.answer(reply_to(Outcome(200), FunctionCall(part.function, call_id=f"S-1-{part.function}")))
-                part.ack()
+                    part.ack()
+                else:
+                    part.nak(0.0)
             self.assertEqual([reply.call_id for reply in self.delivery.replies], ["S-1"])
+
+    def test_answered_later(self) -> None:
+        """Results that come by themselves are not announced; those that do not come are told of."""
+        fan_out = self.fan_out("a", "b")
+        for part in fan_out.parts:
+            part.ack()
+        self.assertEqual((self.delivery.replies, self.delivery.acknowledged), ([], [("ack", None)]))
+        fan_out = self.fan_out("a", "b")
+        fan_out.parts[0].ack()
+        self.end(fan_out, 1, Outcome(500))
+        (reply,) = self.delivery.replies
+        self.assertEqual([entry.get("status") for entry in json.loads(reply.body)], [None, 500])
 
     def test_nobody_asked(self) -> None:
         """No answer is made where nobody wants one."""

@@ -78,6 +78,14 @@ class WithoutDeadLettersTests(SettlementCase):
             self.assertEqual(len(core.replies), 1)
             self.assertEqual(len(core.acknowledged), 1)
 
+    def test_answers_later(self) -> None:
+        """That a call is accepted is not told where its result will come; that it is not, is."""
+        for outcome, answers in ((Outcome(202), 0), (BAD, 1)):
+            for delivery in (self.durable(), FakeDelivery(b"x")):
+                call = FunctionCall("figlet", answers_later=True)
+                self.settlement().settle(Ending(delivery, call, outcome, 1, 0.5))
+                self.assertEqual(len(delivery.replies), answers)
+
     def test_given_up(self) -> None:
         """Of a durable message that is given up its name is left, in one line."""
         with capturedLogs() as events:

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
+from tests.fuzz.callbacks import SealTarget
 from tests.fuzz.http import RequestTarget, ResponseTarget
 from tests.fuzz.jetstream import ApiTarget
 from tests.fuzz.planning import AnnotationTarget, EnvelopeTarget, ReplyTarget
@@ -37,6 +38,7 @@ def targets() -> list[Target]:
         InfoTarget(),
         RequestTarget(),
         ResponseTarget(),
+        SealTarget(),
     ]
 
 

@@ -66,6 +66,10 @@ class InProcessTests(SynchronousTestCase):
         """What servers say of themselves."""
         self.check("info", 200)
 
+    def test_callbacks(self) -> None:
+        """Callback URLs."""
+        self.check("callbacks", 3000)
+
     def test_requests(self) -> None:
         """Requests to our own site."""
         self.check("requests", 300)

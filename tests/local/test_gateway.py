@@ -42,6 +42,7 @@ class CallbackServer(Resource):
         super().__init__()
         self.received: DeferredQueue[tuple[dict[str, str], bytes]] = DeferredQueue()
         self.paths: list[bytes] = []
+        self.statuses: list[int] = []
 
     def render_POST(self, request: Request) -> bytes | int:
         headers = {
@@ -52,6 +53,8 @@ class CallbackServer(Resource):
         self.received.put((headers, request.content.read()))
         if request.path == b"/stall":
             return NOT_DONE_YET
+        if self.statuses:
+            request.setResponseCode(self.statuses.pop(0))
         if request.path == b"/redirect":
             request.redirect(b"/elsewhere")
         return b"thanks"
@@ -335,6 +338,25 @@ class AsyncCallTests(GatewayTests):
         headers, body = await self.call_back("nope", b"")
         self.assertEqual(headers["x-function-status"], "404")
         self.assertTrue(body.startswith(b"error finding function nope.openfaas-fn: "), body)
+
+    async def test_one_at_a_time(self) -> None:
+        """The queue makes one call after the other, its callback included, and ignores what that is answered."""
+        server, url = await self.listen_for_callbacks()
+        server.statuses = [503]
+        for number in range(4):
+            await self.request("POST", "/async-function/cat", b"%d" % number, {"X-Callback-Url": url})
+        self.assertEqual([(await server.received.get())[1] for _ in range(4)], [b"0", b"1", b"2", b"3"])
+
+    async def test_queue_that_tries_again(self) -> None:
+        """If asked for, what fails is tried again: the call, and the callback."""
+        self.gateway._invocations._retries = 3
+        server, url = await self.listen_for_callbacks()
+        server.statuses = [503, 500, 200]
+        await self.request("POST", "/async-function/cat", b"x", {"X-Callback-Url": url})
+        await self.request("POST", "/async-function/fail", b"x", {"X-Callback-Url": url})
+        received = [await server.received.get() for _ in range(4)]
+        self.assertEqual([body for _, body in received], [b"x", b"x", b"x", b"broken\n"])
+        self.assertEqual(self.gateway._invocations.counts["fail.openfaas-fn"], 4)
 
     async def test_without_callback(self) -> None:
         """Without a callback URL, or with an empty one, the function runs all the same."""

@@ -153,6 +153,21 @@ class EnvelopeCallTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertMalformed(envelope(bad), "is no function name")
 
+    def test_subjects(self) -> None:
+        """A callback may name a subject to publish on; one that can be published on."""
+        for good in ("nats:a", "nats:results.figlet", "nats:_INBOX.x.y", "nats:ü"):
+            self.assertEqual(envelope_call(envelope(callback_url=good)).callback_url, good)
+        for bad in ("nats:", "nats:a..b", "nats:a b", "nats:a.*", "nats:>", "nats:" + "a" * 1025, "nats:a\u0000"):
+            self.assertMalformed(envelope(callback_url=bad), "params.callback_url names a subject")
+        self.assertMalformed(envelope(callback_url="NATS:a"), "is not an absolute http or https URL")
+
+    def test_async(self) -> None:
+        """params.async is a boolean."""
+        self.assertTrue(envelope_call(envelope(**{"async": True})).answers_later)
+        for no in (False, None):
+            self.assertFalse(envelope_call(envelope(**{"async": no})).answers_later)
+        self.assertMalformed(envelope(**{"async": "yes"}), "params.async is a string, not a boolean")
+
     def test_callback_urls(self) -> None:
         """Only absolute http and https URLs are callbacks."""
         for good in (

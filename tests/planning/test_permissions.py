@@ -42,6 +42,14 @@ class PermissionsTests(SynchronousTestCase):
         refused = self.assertRaises(Forbidden, Permissions(callback_hosts=["a"]).check, call)
         self.assertLess(len(str(refused)), 500)
 
+    def test_own_address(self) -> None:
+        """A message cannot post to the connector itself, however the address is written; a subject has no host."""
+        permissions = Permissions(callback_hosts=["*"], own_address="http://Connector.openfaas:80/x")
+        for url in ("http://connector.openfaas/y", "http://CONNECTOR.openfaas.:80/", "http://a@connector.openfaas"):
+            self.assertFalse(self.allowed(permissions, callback_url=url), url)
+        for url in ("https://connector.openfaas/", "http://connector:80/", "nats:connector.openfaas"):
+            self.assertTrue(self.allowed(permissions, callback_url=url), url)
+
     def test_callback_hosts(self) -> None:
         """A host means every port of it, HOST:PORT that one; tricks with user info and dots change nothing."""
         permissions = Permissions(callback_hosts=["*.example.com", "local:9000", "[::1]", "plain:80", "tls:443"])

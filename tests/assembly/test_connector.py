@@ -7,7 +7,7 @@ from typing import cast
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.assembly import make_connector
+from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
 from natsconnector.messages.core import CoreSource
