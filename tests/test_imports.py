@@ -39,6 +39,7 @@ PURE = [
     *(f"model/{name}" for name in "call dead_letter function headers limits outcome reply retries subjects".split()),
     *(f"planning/{name}" for name in "annotations calls permissions".split()),
     "config/values",
+    "admin/advice",
     "admin/facts",
     "admin/health",
     "admin/status",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from natsconnector.model.limits import Limits
@@ -83,6 +83,11 @@ class Backlog(Generic[J]):
             self.pending < self._limits.pending_messages
             and self.pending_bytes + size_bytes <= self._limits.pending_bytes
         )
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """How many calls of each function are in flight."""
+        return self._running
 
     @property
     def busiest(self) -> tuple[str, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -83,6 +83,11 @@ class Dispatcher:
     def inflight(self) -> int:
         """Calls the gateway has."""
         return self._backlog.inflight
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """How many of each function."""
+        return self._backlog.running
 
     @property
     def pending(self) -> int:
@@ -244,9 +249,7 @@ class Dispatcher:
             self._missing.found(job.function)
         elif job.delivery.comes_again and not _is_last(job.delivery, job.attempt):
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
-        if not self._may_wait(job):
-            return None
-        if _is_last(job.delivery, job.attempt):
+        if not self._may_wait(job) or _is_last(job.delivery, job.attempt):
             return None
         return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
 
@@ -271,8 +274,7 @@ class Dispatcher:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         job.is_over = True
-        elapsed_s = self._clock.seconds() - job.received_at
-        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s))
+        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, self._clock.seconds() - job.received_at))
 
     def _end(self, ending: Ending) -> None:
         store = self._settlement.settle(ending)
