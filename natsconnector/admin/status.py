@@ -18,12 +18,12 @@ from natsconnector.model.limits import Limits
 from natsconnector.model.shown import shown
 
 # An event has less than 20 kB, however long names and reasons are.
-_MOST_FUNCTIONS = 40
+_MOST_FUNCTIONS = 50
 _MOST_NEW_FAILURES = 10
-_MOST_STREAMS = 10
+_MOST_STREAMS = 3
 _NAME_CHARACTERS = 127  # of a name with a namespace, as Kubernetes has them
 _REASON_CHARACTERS = 100
-_PART_CHARACTERS = 300
+_PART_CHARACTERS = 200
 
 
 class Status:
@@ -71,7 +71,7 @@ class Status:
 
     def _state(self) -> dict[str, Any]:
         facts, counts = self._look(), self._journal.counts
-        waiting, waiting_s = self._journal.awaiting_another_attempt()
+        waiting, _ = self._journal.awaiting_another_attempt()
         rows = self._rows(facts)
         health: dict[str, Any] = {**self._health.report(), "fault": self._health.fault()}
         for part in health["parts"]:
@@ -82,12 +82,6 @@ class Status:
             "at": round(facts.now, 3),
             "health": health,
             "advice": advise(health, facts, self._limits, self._history.mishaps(), rows),
-            "nats": {
-                "up": facts.nats.is_connected,
-                "for_s": round(max(0.0, facts.now - facts.nats.changed_at), 1),
-                "reconnects": facts.nats.reconnects,
-            },
-            "gateway": {"up": facts.gateway_up, "outages": counts.gateway_outages},
             "work": {
                 "inflight": facts.work.inflight,
                 "limit": self._limits.inflight,
@@ -112,11 +106,12 @@ class Status:
                 "shed": counts.shed,
                 "retries": counts.retries,
                 "waiting": waiting,
-                "waiting_s": round(waiting_s, 1),
                 "dead_letters": counts.dead_letters,
                 "dead_letters_failed": counts.dead_letters_failed,
                 "given_up": counts.given_up,
                 "answers_lost": counts.replies_lost,
+                "reconnects": facts.nats.reconnects,
+                "outages": counts.gateway_outages,
             },
             "functions": rows[:_MOST_FUNCTIONS],
             "functions_left_off": max(0, len(rows) - _MOST_FUNCTIONS),

@@ -52,8 +52,9 @@ class AdviceTests(SynchronousTestCase):
         ((matter, action),) = self.advice(row("f", 9, inflight=51), row("g", 9, inflight=40), facts=facts, shed=7)
         self.assertEqual(matter, "7 messages found the backlog full and got 503 in the last ten minutes.")
         self.assertIn("f has 51 slots: --max-inflight-per-function", action)
-        ((_, action),) = self.advice(row("f", 9, inflight=50), row("other", 9, inflight=90), facts=facts, shed=7)
-        self.assertNotIn("per-function", action)
+        for name, inflight in (("f", 50), ("other", 90)):
+            ((_, action),) = self.advice(row(name, 9, inflight=inflight), facts=facts, shed=7)
+            self.assertNotIn("per-function", action)
 
     def test_functions(self) -> None:
         """Those that fail now and of which a tenth fails; the worst are named; none while the gateway is away."""

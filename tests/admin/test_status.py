@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.admin.facts import Consumer
 from natsconnector.admin.history import STEPS, History, percentile
 from natsconnector.admin.service import Admin
 from natsconnector.journal.calls import CALL_BOUNDS_S, Histogram
@@ -234,16 +235,18 @@ class StatusTests(AdminCase):
     def test_state(self) -> None:
         """Health with its reasons, work against its limits, sums."""
         self.gateway = "connection refused"
+        self.consumers = [Consumer("S", "c", 5, 4, 3)]
         self.failing()
         (event,) = Browser(self.admin()).events
         self.assertEqual([part.get("reason") for part in event["health"]["parts"]], [None, "connection refused"])
         self.assertEqual(
             event["work"], {"inflight": 3, "limit": 100, "pending": 7, "pending_limit": 1000, "oldest_s": 2.5}
         )
+        self.assertEqual(event["streams"], [{"name": "S / c", "pending": 5, "unacknowledged": 4, "redelivered": 3}])
         self.assertEqual((event["sums"]["failed"], event["sums"]["refused"]), (0, 1))
 
     def test_functions(self) -> None:
-        """The forty busiest, with percentiles estimated from the histogram; before them those that have just failed."""
+        """The fifty busiest, with percentiles estimated from the histogram; before them those that have just failed."""
         for number in range(60):
             for _ in range(number + 1):
                 self.journal.calls.ended(f"f{number}", Outcome(200), 0.3, 1.0, queued=False)
@@ -259,7 +262,7 @@ class StatusTests(AdminCase):
                 ["f59", 60, 0, 0.375, 0.4875, 0, None, ""],
             ],
         )
-        self.assertEqual((len(event["functions"]), event["functions_left_off"]), (40, 21))
+        self.assertEqual((len(event["functions"]), event["functions_left_off"]), (50, 11))
         self.reactor.advance(700)
         (event,) = Browser(self.admin()).events
         self.assertEqual(event["functions"][0][0], "f59", "the failure is long ago")
@@ -362,11 +365,12 @@ class StatusTests(AdminCase):
             self.journal.calls.ended(name, failed(504, "x" * 1000), 0.312345, self.reactor.seconds(), queued=False)
         self.not_ready = self.gateway = "y" * 1000
         self.running = dict.fromkeys(names, 12)
+        self.consumers = [Consumer("S" * 500, "c", 10**9, 1000, 1000)] * 50
         browser = Browser(self.admin())
         self.failing(200, FunctionCall(names[0], call_id="c"), failed(504, "x" * 1000))
         self.reactor.advance(1)
         whole, news = map(len, browser.raw)
-        self.assertEqual(len(browser.events[1]["functions"]), 40)
+        self.assertEqual(len(browser.events[1]["functions"]), 50)
         self.assertLess(news, 20_000)
         self.assertLess(whole, 40_000)
         self.assertLess(len(self.status.whole()), 64 << 10, "beyond it a transport tells that too much is unsent")

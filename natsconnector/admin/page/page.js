@@ -96,11 +96,12 @@ function state() {
     });
 }
 
+// A title, lines (which number of a point, and how it is drawn), and how a value is written.
 const PLOTS = [
-  ["calls a second", [["calls", 1, ""]], number],
-  ["failures a second", [["failures", 2, "bad"]], number],
-  ["duration: p50, p95 dashed", [["p50", 3, ""], ["p95", 4, "second"]], time],
-  ["messages that wait", [["waiting", 5, ""]], number],
+  ["calls a second", [[1, ""]], number],
+  ["failures a second", [[2, "bad"]], number],
+  ["duration: p50, p95 dashed", [[3, ""], [4, "second"]], time],
+  ["messages that wait", [[5, ""]], number],
 ].map(([title, lines, unit]) => {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 600 100");
@@ -112,8 +113,8 @@ const PLOTS = [
     svg.append(path);
     return path;
   };
-  const area = lines.length === 1 ? draw("area " + lines[0][2]) : null;
-  const paths = lines.map(([, , kind]) => draw(kind));
+  const area = lines.length === 1 ? draw("area " + lines[0][1]) : null;
+  const paths = lines.map(([, kind]) => draw(kind));
   const caption = make("figcaption", title), value = make("b"), figure = make("figure"), axis = make("div", undefined, "axis");
   const top = make("span");
   caption.append(value);
@@ -124,8 +125,8 @@ const PLOTS = [
 
 function plot(now) {
   for (const { title, lines, unit, svg, area, paths, value, top } of PLOTS) {
-    const most = Math.max(...points.flatMap((point) => lines.map(([, i]) => point[i] || 0)), 0);
-    lines.forEach(([, i], n) => {
+    const most = Math.max(...points.flatMap((point) => lines.map(([i]) => point[i] || 0)), 0);
+    lines.forEach(([i], n) => {
       let path = "", filled = "", from = 0, before = null, x = 0;
       const close = () => { if (before !== null) filled += "L" + x.toFixed(1) + " 100L" + from + " 100Z"; };
       for (const point of points) {
@@ -147,10 +148,10 @@ function plot(now) {
       if (area) area.setAttribute("d", filled);
     });
     const newest = points[points.length - 1];
-    const said = newest ? lines.map(([, i]) => newest[i] === null ? "–" : unit(newest[i])).join(" / ") : "–";
+    const said = newest ? lines.map(([i]) => newest[i] === null ? "–" : unit(newest[i])).join(" / ") : "–";
     put(value, said);
-    put(top, newest ? "highest " + unit(most) : "");
-    svg.setAttribute("aria-label", title + ": " + said + " now, " + top.textContent);
+    put(top, most ? "highest " + unit(most) : "");
+    svg.setAttribute("aria-label", title + ": " + said + " now" + (most ? ", " + top.textContent : ""));
   }
 }
 
@@ -166,7 +167,7 @@ function functions() {
 }
 
 function show() {
-  const { health, nats, gateway, work, sums, streams } = last;
+  const { health, work, sums, streams } = last;
   put($("version"), last.version);
   rows($("parts"), health.parts.length, () => { const li = make("li"); li.append(make("b"), make("span")); return li; })
     .forEach((li, i) => {
@@ -195,7 +196,7 @@ function show() {
     ["dead letters", number(sums.dead_letters), sums.dead_letters],
     ["not stored", number(sums.dead_letters_failed), sums.dead_letters_failed],
     ["given up", number(sums.given_up), sums.given_up], ["answers lost", number(sums.answers_lost), sums.answers_lost],
-    ["NATS reconnects", number(nats.reconnects)], ["gateway outages", number(gateway.outages)],
+    ["NATS reconnects", number(sums.reconnects)], ["gateway outages", number(sums.outages)],
   ]);
   plot(last.at);
   functions();
