@@ -61,7 +61,7 @@ class Insight:
                 dispatcher.pending,
                 dispatcher.pending_bytes,
                 dispatcher.oldest_s,
-                dispatcher.running,
+                dispatcher.inflight_by_function,
             ),
             Nats(
                 client.ready,

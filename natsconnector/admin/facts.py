@@ -19,8 +19,8 @@ class Work:
     pending_bytes: int
     oldest_s: float
     """How long the message has waited that waits longest; 0 when none does."""
-    running: Mapping[str, int] = field(default_factory=dict)
-    """How many calls of each function are in flight."""
+    inflight_by_function: Mapping[str, int] = field(default_factory=dict)
+    """Of the functions that have any, by full name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class Status:
     def _rows(self, facts: Facts) -> list[Row]:
         """Those with failures in the last minutes first, then the busiest; only these are shown if there are many."""
         found = []
-        running = facts.work.running
+        running = facts.work.inflight_by_function
         others = facts.work.inflight
         for name, place in self._journal.calls.by_function():
             recent, last = self._history.recent(name, place), place.last_failure

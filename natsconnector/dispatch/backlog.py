@@ -85,14 +85,14 @@ class Backlog(Generic[J]):
         )
 
     @property
-    def running(self) -> Mapping[str, int]:
-        """How many calls of each function are in flight."""
-        return self._running
-
-    @property
     def busiest(self) -> tuple[str, int] | None:
         """The function with the most calls in flight, and how many; None when there are none."""
         return max(self._running.items(), key=lambda item: item[1], default=None)
+
+    @property
+    def inflight_by_function(self) -> Mapping[str, int]:
+        """How many calls of each function are in flight, of those that have any."""
+        return self._running
 
     def first_of_each(self) -> Iterator[J]:
         """Of each function with calls waiting the one that waits longest."""

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
-from natsconnector.dispatch.job import Job
+from natsconnector.dispatch.job import Job, is_last
 from natsconnector.dispatch.missing import Missing
 from natsconnector.dispatch.requesters import Requesters
 from natsconnector.dispatch.settlement import Settlement
@@ -85,9 +85,9 @@ class Dispatcher:
         return self._backlog.inflight
 
     @property
-    def running(self) -> Mapping[str, int]:
-        """How many of each function."""
-        return self._backlog.running
+    def inflight_by_function(self) -> Mapping[str, int]:
+        """Of these, those of each function that has any."""
+        return self._backlog.inflight_by_function
 
     @property
     def pending(self) -> int:
@@ -154,7 +154,7 @@ class Dispatcher:
         if (
             delivery.comes_again
             and outcome.status == NO_FUNCTION
-            and not (outcome.unfinished or _is_last(delivery, delivery.attempt))
+            and not (outcome.unfinished or is_last(delivery, delivery.attempt))
         ):
             # On the topic of a durable message there may be a function again in a moment.
             delay_s = self._missing.delay_s(f"topic {delivery.subject}", delivery.attempt, self._clock.seconds())
@@ -247,9 +247,11 @@ class Dispatcher:
         """How long to wait for the next attempt; None when there is none."""
         if not self._intake.is_missing(job, outcome):
             self._missing.found(job.function)
-        elif job.delivery.comes_again and not _is_last(job.delivery, job.attempt):
+        elif job.delivery.comes_again and not is_last(job.delivery, job.attempt):
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
-        if not self._may_wait(job) or _is_last(job.delivery, job.attempt):
+        if not self._may_wait(job):
+            return None
+        if is_last(job.delivery, job.attempt):
             return None
         return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
 
@@ -274,7 +276,8 @@ class Dispatcher:
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
         job.is_over = True
-        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, self._clock.seconds() - job.received_at))
+        elapsed_s = self._clock.seconds() - job.received_at
+        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s))
 
     def _end(self, ending: Ending) -> None:
         store = self._settlement.settle(ending)
@@ -293,8 +296,3 @@ class Dispatcher:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             waiter.callback(None)
-
-
-def _is_last(delivery: IDelivery, attempt: int) -> bool:
-    """Whether the message does not come again after an attempt, whatever is asked for."""
-    return delivery.most_attempts is not None and attempt >= delivery.most_attempts
