@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types unit format docs clean image image-test chaos fuzz bench
+.PHONY: help demo test test-browser lint types unit format docs clean image image-test chaos fuzz bench
 
 help:
 	@echo 'make demo         a nats-server, a local gateway and the connector, and two messages (ONCE=1: ends by itself)'
 	@echo 'make test         lint, types and all tests'
 	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
+	@echo 'make test-browser the status page in a real browser; needs chromium (SCREENSHOTS=docs/images takes pictures)'
 	@echo 'make lint types   the checks alone;  make format  puts the code in form'
 	@echo 'make docs         writes what documents and chart repeat from the code'
 	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
@@ -34,6 +35,11 @@ types: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/python -m tests $(TESTS)
+
+# The status page in a real browser: CHROMIUM=/path/to/chromium, or the one on the PATH. SCREENSHOTS=FOLDER takes pictures.
+test-browser: $(VENV)/.installed-browser
+	TEST_BROWSER=1 JOBS=1 $(if $(SCREENSHOTS),SCREENSHOTS=$(abspath $(SCREENSHOTS))) \
+		$(BIN)/python -m tests --reactor=asyncio $(or $(TESTS),tests.browser)
 
 # Kills nats-servers and connectors and takes the gateway away at random under load, and looks at memory; SEED=n repeats a run.
 chaos: $(VENV)/.installed
@@ -77,6 +83,10 @@ $(VENV)/.installed-demo: pyproject.toml setup.py natsconnector/__init__.py | $(B
 $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-browser: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -56,7 +56,13 @@ class Insight:
         return Facts(
             self._clock.seconds(),
             self.health.is_ready,
-            Work(dispatcher.inflight, dispatcher.pending, dispatcher.pending_bytes, dispatcher.oldest_s),
+            Work(
+                dispatcher.inflight,
+                dispatcher.pending,
+                dispatcher.pending_bytes,
+                dispatcher.oldest_s,
+                dispatcher.inflight_by_function,
+            ),
             Nats(
                 client.ready,
                 self._nats_changed_at,

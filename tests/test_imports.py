@@ -42,6 +42,7 @@ PURE = [
     *(f"planning/{name}" for name in "annotations calls permissions results".split()),
     "config/traces",
     "config/values",
+    "admin/advice",
     "admin/facts",
     "callbacks/seal",
     "admin/health",

@@ -152,6 +152,7 @@ class InsightTests(SynchronousTestCase):
             self.source.deliver(FakeDelivery(CALL))
         self.clock.advance(2)
         work = self.insight.facts().work
+        self.assertEqual(dict(work.inflight_by_function), {"f": 1})
         self.assertEqual((work.inflight, work.pending, work.pending_bytes, work.oldest_s), (1, 2, 2 * len(CALL), 2.0))
 
     def test_functions(self) -> None:

@@ -12,6 +12,10 @@ from natsconnector.admin.status import Status
 
 MOST_LISTENERS = 16
 _INTERVAL_S = 1.0
+# When all places are taken, the next listener gets the place of the one that has had it longest, though not sooner: so
+# one that is asleep, or gone without a word, which TCP notices after a quarter of an hour, keeps nobody out for long. A
+# browser whose place is given away comes again by itself.
+_PLACE_S = 60.0
 
 
 class Events:
@@ -36,12 +40,18 @@ class Events:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may come."""
-        return not self._is_stopped and len(self._listeners) < MOST_LISTENERS
+        """Whether one more may come: there is a place, or one that may be given away."""
+        if self._is_stopped:
+            return False
+        if len(self._listeners) < MOST_LISTENERS:
+            return True
+        return self._clock.seconds() - next(iter(self._listeners)).came_at >= _PLACE_S
 
     def take(self, request: Request) -> None:
-        """Answer a request until its client goes away."""
-        listener = _Listener(request)
+        """Answer a request until its client goes away, or has to make room. There has to be room for it."""
+        if len(self._listeners) >= MOST_LISTENERS:
+            self._drop(next(iter(self._listeners)))
+        listener = _Listener(request, self._clock.seconds())
         if not self._listeners:
             self._status.catch_up()
             self._timer = self._clock.callLater(_INTERVAL_S, self._tick)
@@ -71,8 +81,7 @@ class Events:
         # What is not read is kept by the transport up to a bound, and by the kernel: who is still behind after a second
         # does not read. A browser that was only slow comes again by itself.
         for listener in [each for each in self._listeners if each.is_behind]:
-            self._gone(listener)
-            listener.abort()
+            self._drop(listener)
         if not self._listeners:
             return
         news = self._status.news()
@@ -80,6 +89,10 @@ class Events:
         self._whole = None
         for listener in list(self._listeners):
             listener.request.write(news)
+
+    def _drop(self, listener: _Listener) -> None:
+        self._gone(listener)
+        listener.abort()
 
     def _gone(self, listener: _Listener) -> None:
         self._listeners.pop(listener, None)
@@ -97,8 +110,9 @@ class Events:
 class _Listener:
     """One answer that does not end. The transport takes it for a producer, and tells it when too much is unsent."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, came_at: float) -> None:
         self.request = request
+        self.came_at = came_at
         self.is_behind = False
 
     def pauseProducing(self) -> None:

@@ -6,8 +6,8 @@ Times are in seconds of the clock, durations in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Work:
     pending_bytes: int
     oldest_s: float
     """How long the message has waited that waits longest; 0 when none does."""
+    inflight_by_function: Mapping[str, int] = field(default_factory=dict)
+    """Of the functions that have any, by full name."""
 
 
 @dataclass(frozen=True, slots=True)

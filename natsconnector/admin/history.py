@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from natsconnector.journal.calls import CALL_BOUNDS_S, Calls
+from natsconnector.journal.calls import CALL_BOUNDS_S, FunctionCalls
+from natsconnector.journal.journal import Journal
 
 STEP_S = 5.0
 STEPS = 120
+# Of each function the sums of every minute are kept: more would cost memory with many functions.
+_STEPS_OF_A_MARK = 12
+_MARKS = STEPS // _STEPS_OF_A_MARK
 
 
 class Point(NamedTuple):
@@ -23,6 +27,17 @@ class Point(NamedTuple):
     failures: float
     p50: float | None
     p95: float | None
+    pending: int
+    """How many messages waited at its end."""
+
+
+class Recent(NamedTuple):
+    """The calls of one function within nine to ten minutes, or since the start if that is less."""
+
+    calls: int
+    failures: int
+    durations: Sequence[int] | None
+    """As a histogram has them; None if they are not of this function alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +50,31 @@ class _Sums:
     durations: Sequence[int] = field(default=(0,) * (len(CALL_BOUNDS_S) + 1))
 
 
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Sums of one moment: of each function, and of mishaps."""
+
+    functions: Mapping[str, Recent]
+    mishaps: Mapping[str, int]
+
+
 class History:
     """
     Takes a point every five seconds while it runs.
 
+    :param pending: tells how many messages wait.
     :ivar points: the oldest first.
     """
 
-    def __init__(self, clock: IReactorTime, calls: Calls) -> None:
+    def __init__(self, clock: IReactorTime, journal: Journal, pending: Callable[[], int]) -> None:
         self._clock = clock
-        self._calls = calls
+        self._journal = journal
+        self._calls = journal.calls
+        self._pending = pending
         self._timer: IDelayedCall | None = None
         self._before = self._sums()
+        self._steps = 0
+        self._marks: deque[_Mark] = deque([self._mark()], maxlen=_MARKS)
         self.points: deque[Point] = deque(maxlen=STEPS)
 
     def start(self) -> None:
@@ -59,8 +87,26 @@ class History:
             self._timer.cancel()
             self._timer = None
 
+    def recent(self, name: str, place: FunctionCalls) -> Recent:
+        """The last minutes of one function."""
+        now, before = self._total(place), self._marks[0].functions.get(name)
+        if before is None:
+            return now
+        durations = now.durations
+        if durations is not None and before.durations is not None:
+            durations = [new - old for new, old in zip(durations, before.durations, strict=True)]
+        return Recent(now.calls - before.calls, now.failures - before.failures, durations)
+
+    def mishaps(self) -> dict[str, int]:
+        """What messages met with in the last minutes, besides calls that failed, by the names of the counts."""
+        before = self._marks[0].mishaps
+        return {name: number - before[name] for name, number in self._mishaps().items()}
+
     def _step(self) -> None:
         self.start()
+        self._steps += 1
+        if not self._steps % _STEPS_OF_A_MARK:
+            self._marks.append(self._mark())
         now, before = self._sums(), self._before
         passed_s = now.at - before.at
         if passed_s <= 0:  # somebody has set the clock back
@@ -74,6 +120,7 @@ class History:
                 round((now.failures - before.failures) / passed_s, 2),
                 percentile(durations, CALL_BOUNDS_S, 0.5),
                 percentile(durations, CALL_BOUNDS_S, 0.95),
+                self._pending(),
             )
         )
         self._before = now
@@ -84,9 +131,32 @@ class History:
         for _, place in self._calls.by_function():
             calls += sum(place.codes.values())
             failures += failures_in(place.codes.items())
-        for histogram in _each_once(self._calls):
+        for histogram in self._each_once():
             durations = [total + count for total, count in zip(durations, histogram, strict=True)]
         return _Sums(self._clock.seconds(), calls, failures, durations)
+
+    def _each_once(self) -> Iterator[Sequence[int]]:
+        """The histograms: many functions share one."""
+        found = {id(place.durations): place.durations for _, place in self._calls.by_function()}
+        return (histogram.counts for histogram in found.values())
+
+    def _mark(self) -> _Mark:
+        return _Mark({name: self._total(place) for name, place in self._calls.by_function()}, self._mishaps())
+
+    def _total(self, place: FunctionCalls) -> Recent:
+        durations = tuple(place.durations.counts) if self._calls.has_durations(place) else None
+        return Recent(sum(place.codes.values()), failures_in(place.codes.items()), durations)
+
+    def _mishaps(self) -> dict[str, int]:
+        counts = self._journal.counts
+        return {
+            "refused": counts.refused.total(),
+            "shed": counts.shed,
+            "dead_letters": counts.dead_letters,
+            "dead_letters_failed": counts.dead_letters_failed,
+            "given_up": counts.given_up,
+            "answers_lost": counts.replies_lost,
+        }
 
 
 def failures_in(codes: Iterable[tuple[int, int]]) -> int:
@@ -109,9 +179,3 @@ def percentile(counts: Sequence[int], bounds: Sequence[float], share: float) -> 
             return round(lower + (upper - lower) * (wanted - below) / count, 4)
         below, lower = below + count, upper
     return bounds[-1]
-
-
-def _each_once(calls: Calls) -> Iterator[Sequence[int]]:
-    """The histograms: many functions share one."""
-    found = {id(place.durations): place.durations for _, place in calls.by_function()}
-    return (histogram.counts for histogram in found.values())

@@ -52,7 +52,7 @@ def with_admin(reactor: Any, settings: Settings, connector: Connector, service: 
     if settings.admin is None:
         return service
     insight, heartbeat = Insight(reactor, connector), Heartbeat(reactor)
-    history = History(reactor, connector.journal.calls)
+    history = History(reactor, connector.journal, lambda: connector.dispatcher.pending)
     limits = make_limits(settings)
     metrics = Metrics(connector.journal, insight.facts, limits, __version__, lambda: heartbeat.delay_s)
     status = Status(connector.journal, insight.health, history, insight.facts, limits, __version__)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from natsconnector.journal.counts import OTHER
+from natsconnector.journal.failures import why
 from natsconnector.model.outcome import Outcome
 
 CALL_BOUNDS_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -49,13 +50,16 @@ class FunctionCalls:
 
     :ivar codes: how many ended with each HTTP status; a call without a response has the status that names the fault.
     :ivar durations: in seconds; functions may share one.
+    :ivar last_failure: when a call failed the last time, in seconds of the clock, and why; None: never yet. The gateway
+        being away is no failure of the function.
     """
 
-    __slots__ = ("codes", "durations")
+    __slots__ = ("codes", "durations", "last_failure")
 
     def __init__(self, durations: Histogram) -> None:
         self.codes: dict[int, int] = {}
         self.durations = durations
+        self.last_failure: tuple[float, str] | None = None
 
 
 class Calls:
@@ -97,6 +101,8 @@ class Calls:
         status = outcome.status
         calls.codes[status] = calls.codes.get(status, 0) + 1
         calls.durations.add(duration_s)
+        if not outcome.ok and not outcome.gateway_down:
+            calls.last_failure = now_s, why(outcome)
         if outcome.failure is None and not outcome.gateway_down:
             self.last_answer_at = now_s
 

@@ -54,17 +54,19 @@ class Failures:
     def add(self, at: float, function: str, outcome: Outcome) -> None:
         """A message failed. :param function: under which it is told; empty: it was no call."""
         self.number += 1
-        # The texts of Outcome.error() name the function, which a publisher may have invented.
-        if function:
-            absent = "the gateway has no such function" if outcome.not_deployed else None
-            reason = outcome.failure or absent or f"the answer was {outcome.status}"
-        else:
-            reason = _REFUSED.get(outcome.status, "a message that no call was made for")
-        self._last.append(Failure(self.number, at, _cleaned(function), outcome.status, _cleaned(reason)))
+        reason = why(outcome) if function else _REFUSED.get(outcome.status, "a message that no call was made for")
+        self._last.append(Failure(self.number, at, _cleaned(function), outcome.status, reason))
 
     def since(self, number: int) -> Iterator[Failure]:
         """Those that came after the one with this number, as far as they are kept; the oldest comes first."""
         return (failure for failure in self._last if failure.number > number)
+
+
+def why(outcome: Outcome) -> str:
+    """Why a call failed: a sentence, cleaned and shortened."""
+    # The texts of Outcome.error() name the function, which a publisher may have invented.
+    absent = "the gateway has no such function" if outcome.not_deployed else None
+    return _cleaned(outcome.failure or absent or f"the answer was {outcome.status}")
 
 
 def _cleaned(text: str) -> str:

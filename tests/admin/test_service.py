@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from natsconnector.admin.events import Events
-from natsconnector.admin.facts import Facts, Nats, Work
+from natsconnector.admin.facts import Consumer, Facts, Nats, Work
 from natsconnector.admin.health import Health, Part
 from natsconnector.admin.heartbeat import Heartbeat
 from natsconnector.admin.history import History
@@ -58,6 +58,8 @@ class AdminCase(SynchronousTestCase):
         self.gateway: str | None = None
         self.fault: str | None = None
         self.accepted: list[str] = []
+        self.running: dict[str, int] = {}
+        self.consumers: list[Consumer] = []
         self.health = Health(
             [
                 Part(self.reactor, lambda: "source", lambda: self.not_ready),
@@ -66,13 +68,21 @@ class AdminCase(SynchronousTestCase):
             lambda: self.fault,
         )
         self.journal = Journal(self.reactor)
-        self.history = History(self.reactor, self.journal.calls)
+        self.history = History(self.reactor, self.journal, lambda: self.facts().work.pending)
         self.status = Status(self.journal, self.health, self.history, self.facts, Limits(100, 1000, 10_000), "1.2")
         self.events = Events(self.reactor, self.status)
 
     def facts(self) -> Facts:
         nats = Nats(True, 0.0, 0, 0, 0, 0, 0)
-        return Facts(self.reactor.seconds(), self.health.is_ready, Work(3, 7, 700, 2.5), nats, True)
+        return Facts(
+            self.reactor.seconds(),
+            self.health.is_ready,
+            Work(3, 7, 700, 2.5, self.running),
+            nats,
+            True,
+            None,
+            self.consumers,
+        )
 
     def admin(self, host: str | None = "127.0.0.1", *, is_wanted: bool = False) -> Admin:
         return Admin(

@@ -9,10 +9,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.admin.facts import Consumer
 from natsconnector.admin.history import STEPS, History, percentile
 from natsconnector.admin.service import Admin
-from natsconnector.journal.calls import CALL_BOUNDS_S, Calls, Histogram
+from natsconnector.journal.calls import CALL_BOUNDS_S, Histogram
 from natsconnector.journal.failures import MOST_FAILURES, Failures
+from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.outcome import Outcome, failed
@@ -33,6 +35,10 @@ class Browser:
     def head(self) -> str:
         head: bytes = self.transport.value().partition(b"\r\n\r\n")[0]
         return head.decode()
+
+    @property
+    def status(self) -> int:
+        return int(self.head.split()[1])
 
     @property
     def raw(self) -> list[bytes]:
@@ -76,17 +82,22 @@ class PageTests(AdminCase):
 class EventsTests(AdminCase):
     """Server-sent events."""
 
+    def counted(self, name: str) -> list[bytes]:
+        """What a method of the status makes from now on."""
+        made: list[bytes] = []
+        make = getattr(self.status, name)
+
+        def counted() -> bytes:
+            made.append(make())
+            return made[-1]
+
+        self.patch(self.status, name, counted)
+        return made
+
     def test_each_second(self) -> None:
         """Each listener has the whole at first, and once a second what is new, made once for all of them."""
         admin = self.admin()
-        made: list[bytes] = []
-        news = self.status.news
-
-        def counted() -> bytes:
-            made.append(news())
-            return made[-1]
-
-        self.patch(self.status, "news", counted)
+        made = self.counted("news")
         browsers = [Browser(admin) for _ in range(3)]
         self.assertIn("text/event-stream", browsers[0].head)
         self.assertEqual([len(each.events) for each in browsers], [1, 1, 1])
@@ -125,9 +136,58 @@ class EventsTests(AdminCase):
         """Sixteen listen; one more is told so, until one goes."""
         admin = self.admin()
         browsers = [Browser(admin) for _ in range(17)]
-        self.assertEqual([each.head.split()[1] for each in browsers], ["200"] * 16 + ["503"])
+        self.assertEqual([each.status for each in browsers], [200] * 16 + [503])
         browsers[0].channel.connectionLost()
-        self.assertEqual(Browser(admin).head.split()[1], "200")
+        self.assertEqual(Browser(admin).status, 200)
+
+    def test_places(self) -> None:
+        """After a minute the one that has listened longest makes room for the next: it may be asleep."""
+        admin = self.admin()
+        browsers = [Browser(admin) for _ in range(15)]
+        self.reactor.pump([1] * 30)
+        browsers.append(Browser(admin))
+        self.reactor.pump([1] * 29)
+        self.assertEqual(Browser(admin).status, 503)
+        self.reactor.advance(1)
+        later = [Browser(admin) for _ in range(16)]
+        self.assertEqual([each.status for each in later], [200] * 15 + [503])
+        self.assertEqual([each.transport.disconnected for each in browsers], [True] * 15 + [False])
+        self.assertEqual(self.events.listeners, 16)
+        self.reactor.advance(1)
+        self.assertEqual([len(each.events) for each in (browsers[0], browsers[15], later[0])], [61, 32, 2])
+
+    def test_hundred(self) -> None:
+        """A hundred that come, do not read, or vanish: as many as there are places are told, at one price, and kept."""
+        admin = self.admin()
+        made = [self.counted("news"), self.counted("whole")]
+        reading: list[Browser] = []
+        paused: list[Browser] = []
+        for second in range(20):
+            for number in range(100):
+                browser = Browser(admin)
+                if browser.status == 503:
+                    self.assertTrue(browser.transport.disconnecting)
+                    browser.channel.connectionLost()
+                elif number % 3 == 0:
+                    browser.channel.pauseProducing()
+                    paused.append(browser)
+                elif number % 3 == 1:
+                    browser.channel.connectionLost()
+                else:
+                    reading.append(browser)
+            self.assertLessEqual(self.events.listeners, 16)
+            self.assertLessEqual(admin.site.connections, admin.site.bounds.connections)
+            self.reactor.advance(1)
+            self.assertLessEqual(max(map(len, made)), second + 1)
+            for browser in paused:
+                self.assertTrue(browser.transport.disconnected)
+                browser.channel.connectionLost()
+            paused.clear()
+        self.assertEqual(len(reading), self.events.listeners, "who does not read is dropped, who reads stays")
+        self.assertEqual(max(len(each.events) for each in reading), 21)
+        for browser in reading:
+            browser.channel.connectionLost()
+        self.assertEqual((self.events.listeners, self.reactor.getDelayedCalls()), (0, []))
 
     def test_gone(self) -> None:
         """When the last one goes nothing is done any more."""
@@ -168,44 +228,87 @@ class EventsTests(AdminCase):
 class StatusTests(AdminCase):
     """What the events tell."""
 
-    def fail(self, number: int = 1, call: FunctionCall | None = None, outcome: Outcome | None = None) -> None:  # type: ignore[override]
+    def failing(self, number: int = 1, call: FunctionCall | None = None, outcome: Outcome | None = None) -> None:
         for _ in range(number):
             self.journal.ended(Ending(FakeDelivery(), call, outcome or failed(400, "not JSON: SECRET"), 1, 0.1))
 
     def test_state(self) -> None:
         """Health with its reasons, work against its limits, sums."""
         self.gateway = "connection refused"
-        self.fail()
+        self.consumers = [Consumer("S", "c", 5, 4, 3)]
+        self.failing()
         (event,) = Browser(self.admin()).events
         self.assertEqual([part.get("reason") for part in event["health"]["parts"]], [None, "connection refused"])
         self.assertEqual(
             event["work"], {"inflight": 3, "limit": 100, "pending": 7, "pending_limit": 1000, "oldest_s": 2.5}
         )
+        self.assertEqual(event["streams"], [{"name": "S / c", "pending": 5, "unacknowledged": 4, "redelivered": 3}])
         self.assertEqual((event["sums"]["failed"], event["sums"]["refused"]), (0, 1))
 
     def test_functions(self) -> None:
-        """The fifty busiest, with percentiles estimated from the histogram."""
+        """The fifty busiest, with percentiles estimated from the histogram; before them those that have just failed."""
         for number in range(60):
             for _ in range(number + 1):
                 self.journal.calls.ended(f"f{number}", Outcome(200), 0.3, 1.0, queued=False)
-        self.journal.calls.ended("f59", Outcome(500), 0.3, 1.0, queued=False)
+        self.journal.calls.ended("f1", Outcome(500), 0.3, 1.04, queued=False)
+        self.journal.calls.ended("nosuch", Outcome(404, not_deployed=True), 0.3, 1.04, queued=False)
+        self.running = {"f1": 2, "nosuch": 1}
         (event,) = Browser(self.admin()).events
-        self.assertEqual(event["functions"][0], ["f59", 61, 1, 0.375, 0.4875])
-        self.assertEqual((len(event["functions"]), event["functions_left_off"]), (50, 10))
+        self.assertEqual(
+            event["functions"][:3],
+            [
+                ["f1", 3, 1, 0.375, 0.4875, 2, 1.0, "the answer was 500"],
+                ["other", 1, 1, 0.375, 0.4875, 1, 1.0, "the gateway has no such function"],
+                ["f59", 60, 0, 0.375, 0.4875, 0, None, ""],
+            ],
+        )
+        self.assertEqual((len(event["functions"]), event["functions_left_off"]), (50, 11))
+        self.reactor.advance(700)
+        (event,) = Browser(self.admin()).events
+        self.assertEqual(event["functions"][0][0], "f59", "the failure is long ago")
+
+    def test_same_name(self) -> None:
+        """Functions of one name in several namespaces have each the failure that is theirs; none has the gateway's."""
+        for name, outcome in (
+            ("f", Outcome(200)),
+            ("f.one", Outcome(500)),
+            ("f.two", failed(504, "no answer within 60 s")),
+            ("f.three", Outcome(200)),
+            ("f.three", failed(502, "refused", gateway_down=True)),
+        ):
+            self.journal.calls.ended(name, Outcome(200), 0.3, 1.0, queued=False)
+            self.journal.calls.ended(name, outcome, 0.3, 1.0, queued=False)
+        (event,) = Browser(self.admin()).events
+        self.assertEqual(
+            {row[0]: row[7] for row in event["functions"]},
+            {"f": "", "f.one": "the answer was 500", "f.two": "no answer within 60 s", "f.three": ""},
+        )
+
+    def test_advice(self) -> None:
+        """What is to be done comes with the state."""
+        admin = self.admin()
+        (event,) = Browser(admin).events
+        self.assertEqual(event["advice"], [])
+        self.failing()
+        self.reactor.advance(1)
+        (event,) = Browser(admin).events
+        ((matter, action),) = event["advice"]
+        self.assertEqual(matter, "1 message refused in the last ten minutes.")
+        self.assertIn("Publishers", action)
 
     def test_failures(self) -> None:
-        """Each failure once, with its reason in a sentence; at the most twenty a second."""
+        """Each failure once, with its reason in a sentence; at the most ten a second."""
         browser = Browser(self.admin())
-        self.fail(2, FunctionCall("f", call_id="c"), Outcome(500, b"SECRET"))
-        self.fail(1, FunctionCall("f", call_id="c"), failed(504, "no answer within 60 s"))
+        self.failing(2, FunctionCall("f", call_id="c"), Outcome(500, b"SECRET"))
+        self.failing(1, FunctionCall("f", call_id="c"), failed(504, "no answer within 60 s"))
         self.reactor.advance(1)
         self.assertEqual(
             [each[2:] for each in browser.events[1]["failures"]],
             [["f", 500, "the answer was 500"]] * 2 + [["f", 504, "no answer within 60 s"]],
         )
-        self.fail(50)
+        self.failing(50)
         self.reactor.advance(1)
-        self.assertEqual([each[0] for each in browser.events[2]["failures"]], list(range(34, 54)))
+        self.assertEqual([each[0] for each in browser.events[2]["failures"]], list(range(44, 54)))
         self.reactor.advance(1)
         self.assertEqual(browser.events[3]["failures"], [])
         late = Browser(self.admin())
@@ -215,7 +318,7 @@ class StatusTests(AdminCase):
         """Who comes within a second after another lacks nothing, nor does who comes after a pause without listeners."""
         admin = self.admin()
         first = Browser(admin)
-        self.fail()
+        self.failing()
         second = Browser(admin)
         self.reactor.advance(1)
         for browser in (first, second):
@@ -223,14 +326,14 @@ class StatusTests(AdminCase):
             self.assertEqual(numbers, {1})
         for browser in (first, second):
             browser.channel.connectionLost()
-        self.fail()
+        self.failing()
         third = Browser(admin)
         self.assertEqual([each[0] for each in third.events[0]["failures"]], [1, 2])
         self.reactor.advance(1)
         self.assertEqual(third.events[1]["failures"], [], "what was in the whole is no news")
         self.reactor.advance(0.5)
         Browser(admin)
-        self.fail()
+        self.failing()
         self.reactor.advance(0.5)
         self.reactor.advance(0.25)
         last = Browser(admin)
@@ -254,18 +357,23 @@ class StatusTests(AdminCase):
 
     def test_size(self) -> None:
         """With as much as there can be an event has less than 20 kB, and the first one less than what is dropped."""
-        for number in range(600):
-            name = f"{'long' * 15}-{number:03}.openfaas-fn"
-            self.journal.calls.ended(name, Outcome(200), 0.3, 1.0, queued=False)
         self.history.start()
         self.reactor.pump([5] * STEPS)
+        names = [f"{number:063}.{'n' * 63}" for number in range(500)]
+        for name in names:
+            self.journal.calls.ended(name, Outcome(200), 0.3, self.reactor.seconds(), queued=False)
+            self.journal.calls.ended(name, failed(504, "x" * 1000), 0.312345, self.reactor.seconds(), queued=False)
+        self.not_ready = self.gateway = "y" * 1000
+        self.running = dict.fromkeys(names, 12)
+        self.consumers = [Consumer("S" * 500, "c", 10**9, 1000, 1000)] * 50
         browser = Browser(self.admin())
-        self.fail(200, FunctionCall("f" * 60, call_id="c"), failed(502, "x" * 1000))
+        self.failing(200, FunctionCall(names[0], call_id="c"), failed(504, "x" * 1000))
         self.reactor.advance(1)
         whole, news = map(len, browser.raw)
+        self.assertEqual(len(browser.events[1]["functions"]), 50)
         self.assertLess(news, 20_000)
         self.assertLess(whole, 40_000)
-        self.assertLess(len(self.status.whole()), 48_000)
+        self.assertLess(len(self.status.whole()), 64 << 10, "beyond it a transport tells that too much is unsent")
 
 
 class HistoryTests(SynchronousTestCase):
@@ -273,8 +381,10 @@ class HistoryTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.calls = Calls()
-        self.history = History(self.clock, self.calls)
+        self.journal = Journal(self.clock)
+        self.calls = self.journal.calls
+        self.pending = 0
+        self.history = History(self.clock, self.journal, lambda: self.pending)
         self.history.start()
 
     def ended(self, number: int, status: int = 200, duration_s: float = 0.3) -> None:
@@ -286,17 +396,37 @@ class HistoryTests(SynchronousTestCase):
         self.ended(10)
         self.clock.advance(5)
         self.ended(15, 500, 3.0)
+        self.pending = 8
         self.clock.advance(5)
+        self.pending = 0
         self.clock.advance(5)
         self.assertEqual(
             [tuple(point) for point in self.history.points],
-            [(5.0, 2.0, 0.0, 0.375, 0.4875), (10.0, 3.0, 3.0, 3.75, 4.875), (15.0, 0.0, 0.0, None, None)],
+            [(5.0, 2.0, 0.0, 0.375, 0.4875, 0), (10.0, 3.0, 3.0, 3.75, 4.875, 8), (15.0, 0.0, 0.0, None, None, 0)],
         )
+
+    def test_recent(self) -> None:
+        """The last minutes of one function, and what else messages met with: what is older than ten does not count."""
+        self.ended(3, 500)
+        ((name, found),) = self.calls.by_function()
+        self.journal.shed(1, 1, 1.0, None)
+        self.assertEqual(self.history.recent(name, found)[:2], (3, 3))
+        self.clock.pump([5] * (STEPS - 1))
+        self.ended(2, duration_s=3.0)
+        self.assertEqual((self.history.recent(name, found)[:2], self.history.mishaps()["shed"]), ((5, 3), 1))
+        self.clock.advance(5)
+        recent = self.history.recent(name, found)
+        self.assertEqual((recent[:2], self.history.mishaps()["shed"]), ((2, 0), 0))
+        self.assertEqual(percentile(recent.durations or (), CALL_BOUNDS_S, 0.5), 3.75)
+        self.clock.pump([5] * STEPS)
+        self.assertEqual(self.history.recent(name, found)[:2], (0, 0))
+        self.journal.finish()
 
     def test_shared_durations(self) -> None:
         """Functions that share their durations are not counted as often as they are many."""
-        self.calls = Calls(5)  # one of five has its own
-        self.history = History(self.clock, self.calls)
+        journal = Journal(self.clock, most_functions=5)  # one of five has its own
+        self.calls = journal.calls
+        self.history = History(self.clock, journal, lambda: 0)
         self.history.start()
         self.calls.ended("own", Outcome(200), 3.0, 0.0, queued=False)
         for name in "abcd":

@@ -12,8 +12,11 @@ from typing import Any, cast
 import treq
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
 
 from natsconnector.local.nats_server import NatsServer
 from tests.integration.forks import ROOT, run_tool
@@ -60,6 +63,40 @@ class AdminCase(ConnectorCase):
         environment = {"NATSCONNECTOR_ADMIN": self.endpoint}
         out, err, code = await run_tool(reactor, "probe", *arguments, environment=environment)
         return (out + err).decode(), code
+
+
+class Client(Protocol):
+    """One that asks for a page, and then reads it, does not, or is gone.
+
+    :ivar settled: fires when there is nothing more to wait for.
+    """
+
+    transport: Any
+
+    def __init__(self, path: str, manner: str) -> None:
+        self._path = path
+        self._manner = manner
+        self.status = b""
+        self.settled: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        if self._manner == "vanish":
+            self.transport.abortConnection()
+        elif self._manner == "ignore":
+            self.transport.pauseProducing()
+            self._settle()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.status = self.status or data.split()[1]
+        self._settle()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self.settled.called:
+            self.settled.callback(None)
 
 
 class CoreTests(AdminCase):
@@ -124,6 +161,34 @@ class CoreTests(AdminCase):
         connector.signal("TERM")
         await connector.when_ended()
         await ended
+
+    async def test_hundred(self) -> None:
+        """A hundred look at once, many do not read, and many vanish: calls go on, and nothing is left of all these."""
+        await self.connector("--admin", self.endpoint)
+        # With the connections to the gateway that stay open.
+        await DeferredList([self.request(envelope()) for _ in range(20)], fireOnOneErrback=True)
+        before = await self.figures()
+        clients: list[Client] = []
+        port = int(self.admin.rpartition(":")[2])
+        for _ in range(3):
+            for number in range(100):
+                client = Client(("/events", "/")[number % 2], ("read", "ignore", "vanish")[number % 3])
+                clients.append(client)
+                await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
+            answers = [self.request(envelope()) for _ in range(20)]
+            await DeferredList(answers, fireOnOneErrback=True)
+            await DeferredList([client.settled for client in clients], fireOnOneErrback=True)
+        # Those for whom there is no room are told so, or closed.
+        self.assertGreater(sum(client.status == b"200" for client in clients), 16)
+        self.assertEqual((await self.ask("/"))[0], 200)
+        figures = await self.figures()
+        # Of the last ones some are connected: as many as the site lets in.
+        self.assertLess(figures["process_open_fds"], before["process_open_fds"] + 40)
+        self.assertLess(figures["process_resident_memory_bytes"], before["process_resident_memory_bytes"] + 30e6)
+        for client in clients:
+            client.transport.abortConnection()
+        while (await self.figures())["process_open_fds"] > before["process_open_fds"] + 1:
+            await deferLater(reactor, 0.05)
 
     async def test_nats_killed(self) -> None:
         """It is not ready while there is no nats-server, tells why and since when, and is well all the same."""

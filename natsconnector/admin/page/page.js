@@ -27,7 +27,10 @@ function span(s) {
   if (s < 5400) return Math.round(s / 60) + " min";
   return s < 172800 ? Math.round(s / 3600) + " h" : Math.round(s / 86400) + " d";
 }
-function clock(at) { return new Date(at * 1000).toLocaleTimeString(); }
+function clock(at) {
+  const date = new Date(at * 1000);
+  return Date.now() - date < 864e5 ? date.toLocaleTimeString() : date.toLocaleString();
+}
 
 // Nodes that stay are changed in place: a screen reader and a selection keep their place.
 function rows(parent, count, create) {
@@ -35,115 +38,150 @@ function rows(parent, count, create) {
   while (parent.children.length < count) parent.append(create());
   return [...parent.children];
 }
+// A tile is a name, a text, whether that is bad, and how full something is, if it is about that: from 0 to 1.
 function tiles(id, found) {
-  rows($(id), found.length, () => { const d = make("div"); d.append(make("dt"), make("dd")); return d; })
-    .forEach((div, i) => {
-      put(div.firstChild, found[i][0]);
-      put(div.lastChild, found[i][1]);
-      div.lastChild.className = found[i][2] ? "bad" : "";
-    });
-}
-function table(body, lines, numeric) {
-  rows(body, lines.length, () => make("tr")).forEach((tr, i) => {
-    rows(tr, lines[i].length, () => make("td")).forEach((td, j) => {
-      put(td, lines[i][j]);
-      td.className = numeric.includes(j) ? "n" : "";
-    });
+  rows($(id), found.length, () => {
+    const div = make("div"), bar = make("dd", "", "bar");
+    bar.append(make("i"));
+    bar.setAttribute("aria-hidden", "true");
+    div.append(make("dt"), make("dd"), bar);
+    return div;
+  }).forEach((div, i) => {
+    const [name, text, bad, full] = found[i], bar = div.lastChild;
+    put(div.firstChild, name);
+    put(div.children[1], text);
+    div.className = bad ? "bad" : "";
+    bar.hidden = full === undefined;
+    bar.firstChild.style.width = Math.min(100, 100 * (full || 0)) + "%";
   });
+}
+function table(id, lines, numeric) {
+  const heads = [...$(id).tHead.rows[0].cells].map((cell) => cell.textContent);
+  rows($(id).tBodies[0], lines.length, () => { const tr = make("tr"); tr.setAttribute("role", "row"); return tr; })
+    .forEach((tr, i) => {
+      rows(tr, lines[i].length, () => { const td = make("td"); td.setAttribute("role", "cell"); return td; })
+        .forEach((td, j) => {
+          put(td, lines[i][j]);
+          td.className = (numeric.includes(j) ? "n" : "") + (id === "functions" && j === 2 && lines[i][j] !== "0" ? " bad" : "");
+          // A phone shows the name beside it.
+          if (heads[j] !== "function" && heads[j] !== "reason" && heads[j] !== "time") td.dataset.name = heads[j];
+        });
+    });
 }
 
 function state() {
-  const late = last && (Date.now() - heard) / 1000;
-  const stale = !last || late > 5;
-  document.body.classList.toggle("stale", Boolean(last) && stale);
-  let kind = "wait", text = "waiting for data";
-  if (last && stale) text = "stale: no data since " + clock(heard / 1000) + "; trying again";
-  else if (last) {
-    const ill = last.health.parts.filter((part) => !part.ready);
-    kind = !last.health.ready || last.health.fault ? "bad" : ill.length ? "wait" : "good";
-    text = last.health.fault ? "not well: " + last.health.fault
-      : kind === "good" ? "well: ready for messages"
-        : (last.health.ready ? "ready, but not well: " : "not ready: ") + ill.map((part) => part.name).join(", ");
+  const stale = Boolean(last) && Date.now() - heard > 5000;
+  document.body.classList.toggle("stale", stale);
+  let kind = "wait", text = "waiting for data", advice = [];
+  if (stale) {
+    const since = clock(heard / 1000);
+    text = "stale: no data since " + since;
+    advice = [["The connector has stopped, hangs, or cannot be reached: what is below is of " + since + ".",
+      "Look whether its process runs, and at the last lines of its log. This page tries again by itself."]];
+  } else if (last) {
+    advice = last.advice;
+    const bad = !last.health.ready || last.health.fault;
+    kind = bad ? "bad" : advice.length ? "wait" : "good";
+    text = bad ? "not ready: no messages come in" : advice.length ? "ready, but not all is well" : "well: ready for messages";
   }
   // The live region speaks when its text changes, and only then.
   put($("state"), text);
   $("state").dataset.kind = kind;
   document.title = (kind === "good" ? "" : kind === "bad" ? "✗ " : "… ") + "natsconnector";
+  $("todo").hidden = !advice.length;
+  rows($("advice"), advice.length, () => { const li = make("li"); li.append(make("strong"), " ", make("span")); return li; })
+    .forEach((li, i) => {
+      put(li.firstChild, advice[i][0]);
+      put(li.lastChild, advice[i][1]);
+    });
 }
 
+// A title, lines (which number of a point, and how it is drawn), and how a value is written.
 const PLOTS = [
-  ["calls a second", [["calls", 1, ""]], number],
-  ["failures a second", [["failures", 2, "bad"]], number],
-  ["duration", [["p50", 3, ""], ["p95 (dashed)", 4, "second"]], time],
+  ["calls a second", [[1, ""]], number],
+  ["failures a second", [[2, "bad"]], number],
+  ["duration: p50, p95 dashed", [[3, ""], [4, "second"]], time],
+  ["messages that wait", [[5, ""]], number],
 ].map(([title, lines, unit]) => {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 600 100");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("role", "img");
-  const paths = lines.map(([, , kind]) => {
+  const draw = (kind) => {
     const path = document.createElementNS(SVG, "path");
     path.setAttribute("class", kind);
     svg.append(path);
     return path;
-  });
-  const caption = make("figcaption"), figure = make("figure");
-  figure.append(caption, svg);
-  return { title, lines, unit, svg, paths, caption, figure };
+  };
+  const area = lines.length === 1 ? draw("area " + lines[0][1]) : null;
+  const paths = lines.map(([, kind]) => draw(kind));
+  const caption = make("figcaption", title), value = make("b"), figure = make("figure"), axis = make("div", undefined, "axis");
+  const top = make("span");
+  caption.append(value);
+  axis.append(make("span", "10 min ago"), top, make("span", "now"));
+  figure.append(caption, svg, axis);
+  return { title, lines, unit, svg, area, paths, value, top, figure };
 });
 
 function plot(now) {
-  for (const { title, lines, unit, svg, paths, caption } of PLOTS) {
-    const top = Math.max(...points.flatMap((point) => lines.map(([, i]) => point[i] || 0)), 0);
-    lines.forEach(([, i], n) => {
-      let path = "", before = null;
+  for (const { title, lines, unit, svg, area, paths, value, top } of PLOTS) {
+    const most = Math.max(...points.flatMap((point) => lines.map(([i]) => point[i] || 0)), 0);
+    lines.forEach(([i], n) => {
+      let path = "", filled = "", from = 0, before = null, x = 0;
+      const close = () => { if (before !== null) filled += "L" + x.toFixed(1) + " 100L" + from + " 100Z"; };
       for (const point of points) {
-        const x = 600 - (now - point[0]) * 600 / WINDOW_S, y = 97 - 92 * point[i] / (top || 1);
         // A step without a call has no duration, and the time while nothing ran no point: the line has a gap.
-        if (point[i] !== null) {
-          const joined = before !== null && point[0] - before < 12;
-          path += (joined ? "L" : "M" + (x - 4).toFixed(1) + " " + y.toFixed(1) + "L") + x.toFixed(1) + " " + y.toFixed(1);
-          before = point[0];
-        } else before = null;
+        const joined = before !== null && point[0] - before < 12;
+        if (!joined) close();
+        before = null;
+        if (point[i] === null) continue;
+        x = 600 - (now - point[0]) * 600 / WINDOW_S;
+        const y = (97 - 92 * point[i] / (most || 1)).toFixed(1);
+        if (!joined) from = (x - 4).toFixed(1);
+        const step = (joined ? "L" : "M" + from + " " + y + "L") + x.toFixed(1) + " " + y;
+        path += step;
+        filled += step;
+        before = point[0];
       }
+      close();
       paths[n].setAttribute("d", path);
+      if (area) area.setAttribute("d", filled);
     });
     const newest = points[points.length - 1];
-    const said = title + ": " + (newest ? lines.map(([name, i]) =>
-      (lines.length > 1 ? name + " " : "") + (newest[i] === null ? "–" : unit(newest[i]))).join(", ")
-      + "; top " + unit(top) : "nothing yet");
-    put(caption, said);
-    svg.setAttribute("aria-label", said);
+    const said = newest ? lines.map(([i]) => newest[i] === null ? "–" : unit(newest[i])).join(" / ") : "–";
+    put(value, said);
+    put(top, most ? "highest " + unit(most) : "");
+    svg.setAttribute("aria-label", title + ": " + said + " now" + (most ? ", " + top.textContent : ""));
   }
 }
 
 function functions() {
-  const why = new Map(failures.map((failure) => [failure[2], clock(failure[1]) + " " + failure[4]]));
-  const found = last.functions.map((row) => [...row, why.get(row[0]) || why.get(row[0].replace(/\.[^.]*$/, "")) || ""]);
-  found.sort((a, b) => {
+  const found = [...last.functions].sort((a, b) => {
     const x = a[sorted] ?? -1, y = b[sorted] ?? -1;
     return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1) || (a[0] < b[0] ? -1 : 1);
   });
-  table($("functions").tBodies[0],
-    found.map((row) => [row[0], number(row[1]), number(row[2]), time(row[3]), time(row[4]), row[5]]), [1, 2, 3, 4]);
-  put($("more"), last.functions_left_off ? "the busiest " + found.length + "; " + last.functions_left_off + " more are not shown"
+  table("functions", found.map((row) => [row[0], number(row[1]), number(row[2]), time(row[3]), time(row[4]), number(row[5]),
+    row[6] === null ? "" : clock(row[6]) + " " + row[7]]), [1, 2, 3, 4, 5]);
+  put($("more"), last.functions_left_off ? last.functions_left_off + " more are not shown: those that fail, and the busiest, are"
     : found.length ? "" : "no call has ended yet");
 }
 
 function show() {
-  const { health, nats, gateway, work, sums, streams } = last;
+  const { health, work, sums, streams } = last;
   put($("version"), last.version);
-  rows($("parts"), health.parts.length, () => make("li")).forEach((li, i) => {
-    const part = health.parts[i];
-    li.dataset.kind = part.ready ? "good" : part.needed ? "bad" : "wait";
-    put(li, part.name + (part.ready ? ": well for " : ": not well for ") + span(part.for_s)
-      + (part.reason ? ": " + part.reason : ""));
-  });
+  rows($("parts"), health.parts.length, () => { const li = make("li"); li.append(make("b"), make("span")); return li; })
+    .forEach((li, i) => {
+      const part = health.parts[i];
+      li.dataset.kind = part.ready ? "good" : part.needed ? "bad" : "wait";
+      put(li.firstChild, part.name);
+      put(li.lastChild, (part.ready ? " well for " : " not well for ") + span(part.for_s)
+        + (part.reason ? ": " + part.reason : ""));
+    });
   tiles("now", [
-    ["NATS", nats.up ? "connected" : "away", !nats.up],
-    ["gateway", gateway.up ? "up" : "away", !gateway.up],
-    ["in flight", work.inflight + " of " + work.limit, work.inflight >= work.limit],
-    ["backlog", number(work.pending) + " of " + number(work.pending_limit), work.pending >= work.pending_limit],
-    ["oldest waits", time(work.oldest_s)],
+    ["in flight", work.inflight + " of " + work.limit, work.inflight >= work.limit, work.inflight / work.limit],
+    ["backlog", number(work.pending) + " of " + number(work.pending_limit),
+      work.pending >= work.pending_limit, work.pending / (work.pending_limit || 1)],
+    ["the oldest waits", work.pending ? time(work.oldest_s) : "–"],
     ["wait for a retry", number(sums.waiting)],
     ...streams.flatMap((each) => [
       [each.name + ": pending", number(each.pending)],
@@ -158,12 +196,12 @@ function show() {
     ["dead letters", number(sums.dead_letters), sums.dead_letters],
     ["not stored", number(sums.dead_letters_failed), sums.dead_letters_failed],
     ["given up", number(sums.given_up), sums.given_up], ["answers lost", number(sums.answers_lost), sums.answers_lost],
-    ["NATS reconnects", number(nats.reconnects)], ["gateway outages", number(gateway.outages)],
+    ["NATS reconnects", number(sums.reconnects)], ["gateway outages", number(sums.outages)],
   ]);
   plot(last.at);
   functions();
-  table($("failures").tBodies[0],
-    failures.length ? [...failures].reverse().map((f) => [clock(f[1]), f[2] || "–", f[3], f[4]]) : [["none", "", "", ""]], [2]);
+  table("failures", [...failures].reverse().map((f) => [clock(f[1]), f[2] || "–", f[3], f[4]]), [2]);
+  $("none").hidden = failures.length > 0;
 }
 
 function take(event) {
@@ -190,7 +228,7 @@ function listen() {
 $("plots").append(...PLOTS.map((each) => each.figure));
 [...$("functions").tHead.rows[0].cells].forEach((cell, i) => {
   cell.firstElementChild.onclick = () => {
-    down = i === sorted ? !down : i > 0 && i < 5;
+    down = i === sorted ? !down : i > 0;
     sorted = i;
     for (const each of cell.parentNode.cells) each.removeAttribute("aria-sort");
     cell.setAttribute("aria-sort", down ? "descending" : "ascending");
