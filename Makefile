@@ -3,14 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint types unit format docs clean image image-test chaos fuzz bench
+.PHONY: help demo test lint types unit format reference docs clean image image-test chaos fuzz bench
 
 help:
 	@echo 'make demo         a nats-server, a local gateway and the connector, and two messages (ONCE=1: ends by itself)'
 	@echo 'make test         lint, types and all tests'
 	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
 	@echo 'make lint types   the checks alone;  make format  puts the code in form'
-	@echo 'make docs         writes what the documents repeat from the code'
+	@echo 'make docs         the documents as a site, in build/docs'
+	@echo 'make reference    writes what the documents repeat from the code'
 	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
 	@echo 'make chaos        kills, outages and attacks under load (SEED)'
 	@echo 'make bench        the connector beside what one would write by hand; needs nginx (BENCH="--rounds 1 calls")'
@@ -53,8 +54,12 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
 # Writes what the documents repeat from the code.
-docs: $(VENV)/.installed
+reference: $(VENV)/.installed
 	$(BIN)/python -m docs.reference
+
+# The documents as a site, in build/docs; every warning is an error.
+docs: $(VENV)/.installed-docs reference
+	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -76,6 +81,10 @@ $(VENV)/.installed-demo: pyproject.toml setup.py natsconnector/__init__.py | $(B
 $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -189,23 +189,16 @@ class RecordingGateway(Resource):
         self.waits.changed()
 
 
-class ConnectorProcess(ProcessProtocol):
-    """``twistd -n natsconnector`` with some flags, as a process."""
+class Program(ProcessProtocol):
+    """A program that runs on, and the lines that it writes."""
 
-    def __init__(
-        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], folder: str | None = None) -> None:
         self.lines: list[str] = []
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
-        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
-        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
-        # Several run at once, and all would want the port of the default.
-        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
         self._process = reactor.spawnProcess(
-            self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
+            self, command[0], command, env=environment, path=folder, childFDs={0: "w", 1: "r", 2: "r"}
         )
 
     def outReceived(self, data: bytes) -> None:
@@ -231,9 +224,6 @@ class ConnectorProcess(ProcessProtocol):
 
         return self._waits.when(seen)
 
-    def when_ready(self) -> Deferred[None]:
-        return self.when_line("natsconnector ready")
-
     def when_ended(self) -> Deferred[None]:
         return self._waits.when(lambda: self.ended is not None)
 
@@ -250,6 +240,23 @@ class ConnectorProcess(ProcessProtocol):
     async def stop(self) -> None:
         self.signal("TERM")
         await self.when_ended()
+
+
+class ConnectorProcess(Program):
+    """``twistd -n natsconnector`` with some flags, as a process."""
+
+    def __init__(
+        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
+    ) -> None:
+        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
+        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
+        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
+        # Several run at once, and all would want the port of the default.
+        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
+        super().__init__([*twistd, *flags], clean)
+
+    def when_ready(self) -> Deferred[None]:
+        return self.when_line("natsconnector ready")
 
 
 def envelope(body: Any = None, function: str = "figlet", **params: Any) -> bytes:
