@@ -7,9 +7,11 @@ import ast
 import json
 import re
 import shlex
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
+import yaml
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,6 +19,8 @@ from docs import reference
 from natsconnector import __version__
 from natsconnector.__main__ import COMMANDS
 from natsconnector.config.options import Options
+from natsconnector.local.nats_server import find_nats_server
+from natsconnector.local.stack import read_stack
 from natsconnector.model.call import Malformed
 from natsconnector.nats import handshake
 from natsconnector.planning import annotations as known
@@ -84,6 +88,32 @@ class DocumentsTests(SynchronousTestCase):
                 except (ValueError, Malformed) as e:
                     self.fail(f"{path.name}: {e}: {text}")
                 text = text[end:]
+
+    def test_programs(self) -> None:
+        """Every example in Python is Python."""
+        for path in DOCUMENTS:
+            for text in fenced(path.read_text(), "python"):
+                compile(text, path.name, "exec")
+
+    def test_stacks(self) -> None:
+        """Every YAML example is YAML, and every stack file one that the local gateway reads."""
+        examples = [text for path in DOCUMENTS for text in fenced(path.read_text(), "yaml")]
+        stacks = [text for text in examples if yaml.safe_load(text).get("provider")]
+        self.assertGreater(len(stacks), 1)
+        for text in stacks:
+            path = Path(self.mktemp())
+            path.write_text(text)
+            self.assertTrue(read_stack(path))
+
+    def test_servers(self) -> None:
+        """nats-server understands every example of its configuration."""
+        examples = [text for path in DOCUMENTS for text in fenced(path.read_text(), "conf")]
+        self.assertGreater(len(examples), 0)
+        for text in examples:
+            path = Path(self.mktemp())
+            path.write_text(text)
+            result = subprocess.run([find_nats_server(), "-t", "-c", path], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stderr + text)
 
     def test_links(self) -> None:
         """Every file that a document links to is there, with the heading, if the link names one."""
