@@ -59,7 +59,7 @@ reference: $(VENV)/.installed
 
 # The documents as a site, in build/docs; every warning is an error.
 docs: $(VENV)/.installed-docs reference
-	$(BIN)/sphinx-build -W --keep-going -b html docs build/docs
+	$(BIN)/sphinx-build -E -W --keep-going -b html docs build/docs
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

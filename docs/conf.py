@@ -13,6 +13,8 @@ copyright = author
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+# nats-server's configuration (`conf`) is no language that the highlighter knows.
+suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = f"natsconnector {version}"
 html_show_sourcelink = False
@@ -22,7 +24,7 @@ myst_heading_anchors = 4
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 
 # Every reference has to lead somewhere, but for those to what is documented elsewhere, or is not part of the API.

@@ -16,7 +16,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from docs import reference
-from natsconnector import __version__
+from natsconnector import __version__, nats
 from natsconnector.__main__ import COMMANDS
 from natsconnector.config.options import Options
 from natsconnector.local.nats_server import find_nats_server
@@ -185,6 +185,17 @@ def events() -> dict[str, set[str]]:
                 if node.func.attr == "_repeated":
                     found[str(name.value) + "_again"] |= level
     return found
+
+
+class ApiDocumentTests(SynchronousTestCase):
+    """docs/api-*.md."""
+
+    def test_client(self) -> None:
+        """The NATS client's page has all that the client exports."""
+        text = (ROOT / "docs" / "api-nats.md").read_text()
+        self.assertEqual(
+            sorted(re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", text, re.MULTILINE)), sorted(nats.__all__)
+        )
 
 
 class LogDocumentTests(SynchronousTestCase):
