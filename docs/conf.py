@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import Any
 
 from natsconnector import __version__
@@ -13,8 +14,6 @@ copyright = author
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-# nats-server's configuration (`conf`) is no language that the highlighter knows.
-suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = f"natsconnector {version}"
 html_show_sourcelink = False
@@ -30,7 +29,7 @@ autodoc_typehints_format = "short"
 # Every reference has to lead somewhere, but for those to what is documented elsewhere, or is not part of the API.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|enum|os|random|twisted|zope)\..*|Random"),
+    ("py:.*", r"(collections|enum|os|random|twisted|zope)\..*|Deferred|Random"),
     ("py:.*", r"<InterfaceClass .*"),
     ("py:.*", r"CredentialsSource|NatsClient\.\w+|(natsconnector\.nats\.subscription\.)?Owner|Header"),
     ("py:attr", r"\w+"),
@@ -45,4 +44,6 @@ def _link_files(app: Any, name: str, source: list[str]) -> None:
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    # The highlighter does not know the language of nats-server's configuration.
+    app.add_lexer("conf", import_module("pygments.lexers").TextLexer)
     app.connect("source-read", _link_files)
