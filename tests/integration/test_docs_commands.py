@@ -11,8 +11,10 @@ from pathlib import Path
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from natsconnector.local.nats_server import NatsServer
+from natsconnector.nats.jetstream import JetStream
 from tests.integration.ports import free_port
-from tests.integration.support import ROOT, Program, reactor
+from tests.integration.support import ROOT, ConnectorCase, Program, reactor
 
 # A marker, which readers do not see, the fenced block behind it, and the block behind that which shows the output.
 _STEP = re.compile(
@@ -119,3 +121,23 @@ class CommandsTests(TestCase):
         """The tests that the page on fakes shows pass."""
         page = await self.page("testing.md")
         self.assertEqual(await page.follow(), 3)
+
+
+class AnswersTests(ConnectorCase):
+    """docs/core-to-jetstream.md."""
+
+    def make_server(self) -> NatsServer:
+        return NatsServer(reactor, port=self.port, jetstream_dir=self.mktemp())
+
+    async def test_publisher(self) -> None:
+        """The publisher that waits for an answer hears that its message is stored, and then the answer."""
+        page = (Path(ROOT) / "docs" / "core-to-jetstream.md").read_text()
+        program = page.partition("```python\n")[2].partition("```")[0].replace("nats://127.0.0.1:4222", self.server.url)
+        stream = {"name": "CALLS", "subjects": ["function.call"], "retention": "workqueue"}
+        await JetStream(self.client).create_stream(stream)
+        await self.connector("--stream", "CALLS", "--dead-letter", "none")
+        out, err, status = await getProcessOutputAndValue(
+            sys.executable, ["-c", program], env={**os.environ, "PYTHONPATH": ROOT}, reactor=reactor
+        )
+        self.assertEqual((err.decode(), status), ("", 0))
+        self.assertRegex(out.decode(), r'^stored: \{"stream": ?"CALLS", ?"seq": ?1\}\ndone\n$')
