@@ -190,16 +190,18 @@ class RecordingGateway(Resource):
 
 
 class Program(ProcessProtocol):
-    """A program that runs on, and the lines that it writes."""
+    """
+    A program that runs on, and the lines that it writes.
 
-    def __init__(self, command: list[str], environment: dict[str, str], folder: str | None = None) -> None:
+    :param spawn: starts it with this protocol.
+    """
+
+    def __init__(self, spawn: Callable[[ProcessProtocol], Any]) -> None:
         self.lines: list[str] = []
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        self._process = reactor.spawnProcess(
-            self, command[0], command, env=environment, path=folder, childFDs={0: "w", 1: "r", 2: "r"}
-        )
+        self._process = spawn(self)
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
@@ -253,7 +255,10 @@ class ConnectorProcess(Program):
         clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
         # Several run at once, and all would want the port of the default.
         clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
-        super().__init__([*twistd, *flags], clean)
+        fds: dict[int, Any] = {0: "w", 1: "r", 2: "r"}
+        super().__init__(
+            lambda protocol: reactor.spawnProcess(protocol, twistd[0], [*twistd, *flags], env=clean, childFDs=fds)
+        )
 
     def when_ready(self) -> Deferred[None]:
         return self.when_line("natsconnector ready")

@@ -14,8 +14,9 @@ from twisted.trial.unittest import TestCase
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats.jetstream import JetStream
 from tests.integration.ports import free_port
-from tests.integration.support import ROOT, ConnectorCase, Program, reactor
+from tests.integration.support import ConnectorCase, Program, reactor
 
+ROOT = str(Path(__file__).parents[2])
 # A marker, which readers do not see, the fenced block behind it, and the block behind that which shows the output.
 _STEP = re.compile(
     r"^<!-- (?P<verb>file|run|start|stop|seen)(?:: (?P<argument>.*?))? -->\n(?:```\w*\n(?P<code>.*?)^```$\n)?"
@@ -83,7 +84,12 @@ class Page:
             self._test.assertRegex(text, _pattern(output.strip()))
 
     async def _start(self, until: str, code: str, _: str | None) -> None:
-        program = Program(["/bin/bash", "-c", f"exec {code}"], self._environment, str(self.folder))
+        command = ["/bin/bash", "-c", f"exec {code}"]
+        program = Program(
+            lambda protocol: reactor.spawnProcess(
+                protocol, command[0], command, env=self._environment, path=str(self.folder)
+            )
+        )
         self._programs[code.split()[0]] = program
         self._test.addCleanup(program.stop)
         await program.when_line(re.escape(until))

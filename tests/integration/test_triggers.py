@@ -8,7 +8,7 @@ from typing import Any
 
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats.jetstream import JetStream
-from tests.integration.support import ROOT, ConnectorCase, Recorded, reactor
+from tests.integration.support import ConnectorCase, Recorded, reactor
 
 
 def bucket(name: str, *subjects: str, history: int = 1) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class TriggersTests(ConnectorCase):
     async def test_every_change(self) -> None:
         """The stream of the page has each change on the subject that the page names, replaced values included."""
         await self.js.create_stream(bucket("KV_CONFIG", "$KV.CONFIG.>", history=64))
-        page = (Path(ROOT) / "docs" / "triggers.md").read_text()
+        page = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text()
         await self.js.create_stream(json.loads(page.partition("```json\n")[2].partition("```")[0]))
         for value in (b"red", b"green", b"blue"):
             await self.js.publish("$KV.CONFIG.colour", value)
