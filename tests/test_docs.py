@@ -256,13 +256,12 @@ class TroubleshootingTests(SynchronousTestCase):
         self.assertEqual(len(told), len({*told}))
 
     def test_events(self) -> None:
-        """It has every event that tells of a fault, and none that the code does not log."""
+        """Every event that it names is one that the code logs; docs/log.md has all of them."""
         rows = re.findall(r"^\| (`.*?`) \|", self.text.partition("\n## Events")[2], re.MULTILINE)
-        told = {event for row in rows for event in re.findall(r"`(\w+)`", row)}
-        logged = events()
-        self.assertEqual(sorted(told - logged.keys()), [])
-        faults = {event for event, levels in logged.items() if levels & {"warn", "error"}}
-        self.assertEqual(sorted(faults - told), [])
+        told = [event for row in rows for event in re.findall(r"`(\w+)`", row)]
+        self.assertGreater(len(told), 20)
+        self.assertEqual(sorted({*told} - events().keys()), [])
+        self.assertEqual(len(told), len({*told}))
 
 
 class VersionTests(SynchronousTestCase):
