@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-browser lint types unit format docs clean image image-test chaos fuzz bench
+.PHONY: help demo test test-browser lint types unit format reference docs clean image image-test chaos fuzz bench
 
 help:
 	@echo 'make demo         a nats-server, a local gateway and the connector, and two messages (ONCE=1: ends by itself)'
@@ -11,7 +11,8 @@ help:
 	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
 	@echo 'make test-browser the status page in a real browser; needs chromium (SCREENSHOTS=docs/images takes pictures)'
 	@echo 'make lint types   the checks alone;  make format  puts the code in form'
-	@echo 'make docs         writes what documents and chart repeat from the code'
+	@echo 'make docs         the documents as a site, in build/docs'
+	@echo 'make reference    writes what documents and chart repeat from the code'
 	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
 	@echo 'make chaos        kills, outages and attacks under load (SEED)'
 	@echo 'make bench        the connector beside what one would write by hand; needs nginx (BENCH="--rounds 1 calls")'
@@ -60,8 +61,12 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH)
 
 # Writes what the documents and the Helm chart repeat from the code.
-docs: $(VENV)/.installed
+reference: $(VENV)/.installed
 	$(BIN)/python -m docs.reference
+
+# The documents as a site, in build/docs; every warning is an error.
+docs: $(VENV)/.installed-docs reference
+	$(BIN)/sphinx-build -E -W --keep-going -b html docs build/docs
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
@@ -86,6 +91,10 @@ $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/p
 
 $(VENV)/.installed-browser: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed

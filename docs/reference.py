@@ -1,10 +1,11 @@
-"""Writes what the documents and the Helm chart repeat from the code: ``make docs``. A test compares."""
+"""Writes what the documents and the chart repeat from the code: ``make reference``. A test compares it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from docs import chart
@@ -12,19 +13,28 @@ from docs.events import events
 from natsconnector.config.flags import Flag
 from natsconnector.config.settings import FLAGS
 
-ROOT = Path(__file__).parent.parent
+DOCS = Path(__file__).parent
+
+# The colours of the picture in README.md: on a light page, and on a dark one.
+_DARK = {
+    "#1f2328": "#e6edf3",
+    "#57606a": "#9198a1",
+    "#ffffff": "#0d1117",
+    "#f6f8fa": "#161b22",
+    "#8c959f": "#6e7681",
+    "#0969da": "#4493f8",
+}
 
 
-def settings_table() -> str:
-    """The table of all settings."""
-    rows = ["| flag | default | other names | meaning |", "|---|---|---|---|"]
-    group = ""
-    for flag in FLAGS:
-        if flag.group != group:
-            group = flag.group
-            rows.append(f"| **{group}** | | | |")
-        rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in _cells(flag)), ""]))
-    return "\n".join(rows) + "\n"
+def settings_tables() -> str:
+    """A table of settings for each group of them."""
+    parts = []
+    for group, flags in groupby(FLAGS, lambda flag: flag.group):
+        rows = [f"## {group}", "", "| setting | default | other names | meaning |", "|---|---|---|---|"]
+        for flag in flags:
+            rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in _cells(flag)), ""]))
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
 
 
 def _cells(flag: Flag) -> list[str]:
@@ -60,13 +70,19 @@ def replaced(document: str, name: str, text: str, marker: str = "<!-- {} -->\n")
     return f"{before}{begin}{text}{end}{after}"
 
 
+def dark(picture: str) -> str:
+    """A picture for a light page, in the colours for a dark one."""
+    return re.sub("#[0-9a-f]{6}", lambda colour: _DARK[colour[0]], picture)
+
+
 def written() -> dict[Path, str]:
     """Every document that has something from the code in it, as it should be."""
-    readme, log = ROOT / "README.md", ROOT / "docs" / "log.md"
+    settings, images, log = DOCS / "settings.md", DOCS / "images", DOCS / "log.md"
     values, schema = chart.CHART / "values.yaml", chart.CHART / "values.schema.json"
     return {
-        readme: replaced(readme.read_text(), "settings", settings_table()),
+        settings: replaced(settings.read_text(), "settings", settings_tables()),
         log: replaced(log.read_text(), "events", events_table()),
+        images / "message-dark.svg": dark((images / "message-light.svg").read_text()),
         values: replaced(values.read_text(), "the settings", chart.settings_values(), "  # ({})\n"),
         schema: chart.values_schema(schema.read_text()),
         chart.CHART / "files" / "settings.json": json.dumps(chart.table(), indent=1) + "\n",

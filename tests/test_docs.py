@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import json
 import re
 import shlex
+import subprocess
+from collections import defaultdict
 from pathlib import Path
 
+import yaml
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from docs import reference
 from docs.events import events
-from natsconnector import __version__
+from natsconnector import __version__, nats
 from natsconnector.__main__ import COMMANDS
 from natsconnector.config import logs
 from natsconnector.config.options import Options
+from natsconnector.local.nats_server import find_nats_server
+from natsconnector.local.stack import read_stack
+from natsconnector.model.call import Malformed
 from natsconnector.nats import handshake
 from natsconnector.planning import annotations as known
+from natsconnector.planning.envelope import envelope_call, read_envelope
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
@@ -31,9 +40,16 @@ def commands(program: str) -> list[tuple[Path, list[str]]]:
     found = []
     for path in (*DOCUMENTS, ROOT / "deployment" / "nats" / "nats-server.conf"):
         text = re.sub(r"\\\n[# ]*", "", path.read_text())
-        for line in re.findall(rf"^(?:#|    )[^\n]*?\b{re.escape(program)}( .*|)$", text, re.MULTILINE):
+        # In a block, indented or fenced, or in a comment of a configuration.
+        blocks = "\n".join(re.findall(r"^(?:#|    ).*$", text, re.MULTILINE) + fenced(text, "shell"))
+        for line in re.findall(rf"^[^\n]*?\b{re.escape(program)}( .*|)$", blocks, re.MULTILINE):
             found.append((path, shlex.split(line, comments=True)))
     return found
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The fenced blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def anchors(document: Path) -> set[str]:
@@ -42,18 +58,71 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-class ReadmeTests(SynchronousTestCase):
-    """README.md, and the links of all documents."""
+# What a reason is given to, for the publisher and the log.
+_FAULTS = {"Malformed", "Forbidden", "Refused", "failed", "unfinished", "Outcome"}
+
+
+class DocumentsTests(SynchronousTestCase):
+    """All documents."""
 
     def test_generated(self) -> None:
-        """What it repeats from the code, the table of settings, is what the code says: ``make docs`` writes it."""
+        """What they repeat from the code, such as the settings, is what the code says: ``make reference`` writes it."""
         for path, text in reference.written().items():
             self.assertEqual(path.read_text(), text, path.name)
 
+    def test_index(self) -> None:
+        """The index links every page, and every page is once in the site's tables of contents."""
+        index = (ROOT / "docs" / "index.md").read_text()
+        pages = {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+        self.assertEqual(pages - set(re.findall(r"\]\(([\w-]+)\.md\)", index)), set())
+        listed = [line for tree in fenced(index, "{toctree}") for line in tree.splitlines() if re.match(r"\w", line)]
+        self.assertEqual(sorted(listed), sorted(pages))
+
+    def test_json(self) -> None:
+        """Every JSON example is JSON, and what names a function in it is an envelope that the connector understands."""
+        examples = [(path, text) for path in DOCUMENTS for text in fenced(path.read_text(), "json")]
+        self.assertGreater(len(examples), 5)
+        for path, text in examples:
+            while text := text.strip():
+                try:
+                    value, end = json.JSONDecoder().raw_decode(text)
+                    if "params" in value:
+                        self.assertTrue(envelope_call(*read_envelope(text[:end].encode())).body)
+                except (ValueError, Malformed) as e:
+                    self.fail(f"{path.name}: {e}: {text}")
+                text = text[end:]
+
+    def test_programs(self) -> None:
+        """Every example in Python is Python."""
+        for path in DOCUMENTS:
+            for text in fenced(path.read_text(), "python"):
+                compile(text, path.name, "exec")
+
+    def test_stacks(self) -> None:
+        """Every YAML example is YAML, and every stack file one that the local gateway reads."""
+        examples = [text for path in DOCUMENTS for text in fenced(path.read_text(), "yaml")]
+        stacks = [text for text in examples if yaml.safe_load(text).get("provider")]
+        self.assertGreater(len(stacks), 1)
+        for text in stacks:
+            path = Path(self.mktemp())
+            path.write_text(text)
+            self.assertTrue(read_stack(path))
+
+    def test_servers(self) -> None:
+        """nats-server understands every example of its configuration."""
+        examples = [text for path in DOCUMENTS for text in fenced(path.read_text(), "conf")]
+        self.assertGreater(len(examples), 0)
+        for text in examples:
+            path = Path(self.mktemp())
+            path.write_text(text)
+            result = subprocess.run([find_nats_server(), "-t", "-c", path], capture_output=True, text=True)
+            self.assertEqual(result.returncode, 0, result.stderr + text)
+
     def test_links(self) -> None:
         """Every file that a document links to is there, with the heading, if the link names one."""
+        link = re.compile(r"""(?:\]\(|(?:src|srcset|href)=")([^)#:"]*)(?:\#([^)"]+))?[)"]""")
         for document in DOCUMENTS:
-            for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", document.read_text()):
+            for target, anchor in link.findall(document.read_text()):
                 linked = document.parent / target if target else document
                 self.assertTrue(linked.exists(), f"{document.name}: {target}")
                 if anchor:
@@ -103,6 +172,17 @@ class TopicsDocumentTests(SynchronousTestCase):
             self.assertIn(f"`{annotation}`" if "retry" not in annotation else annotation.split(".")[-1], text)
 
 
+class ApiDocumentTests(SynchronousTestCase):
+    """docs/api-*.md."""
+
+    def test_client(self) -> None:
+        """The NATS client's page has all that the client exports."""
+        text = (ROOT / "docs" / "api-nats.md").read_text()
+        self.assertEqual(
+            sorted(re.findall(r"^\.\. (?:auto\w+|data):: (\w+)$", text, re.MULTILINE)), sorted(nats.__all__)
+        )
+
+
 class LogDocumentTests(SynchronousTestCase):
     """docs/log.md."""
 
@@ -127,6 +207,57 @@ class LogDocumentTests(SynchronousTestCase):
         for event in events().values():
             for part in event.parts:
                 self.assertIn(f"`{part}`", self.text.partition("## Events")[0])
+
+
+def _template(node: ast.expr) -> str | None:
+    """A text as the documents write it, ``...`` for what is filled in; None if it is no text."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def reasons() -> set[str]:
+    """The reasons for which messages are refused and calls fail, as far as this package words them."""
+    found = set()
+    for path in (ROOT / "natsconnector").rglob("*.py"):
+        if path.parent.name not in ("planning", "gateway", "dispatch", "model"):
+            continue
+        tree = ast.parse(path.read_text())
+        # A text of more than a line has a name.
+        named: dict[str, list[ast.expr]] = defaultdict(list)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                named[node.targets[0].id].append(node.value)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FAULTS:
+                texts = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg == "failure")]
+                for text in texts:
+                    found |= {_template(each) for each in (named[text.id] if isinstance(text, ast.Name) else [text])}
+    return {text for text in found if text}
+
+
+class TroubleshootingTests(SynchronousTestCase):
+    """docs/troubleshooting.md."""
+
+    def setUp(self) -> None:
+        self.text = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+    def test_reasons(self) -> None:
+        """It has every reason for which a message is refused, or a call fails, and no other."""
+        told = re.findall(r"^\| `([^`]* [^`]*)` \|", self.text.partition("\n## Reasons")[2], re.MULTILINE)
+        worded = reasons()
+        self.assertGreater(len(worded), 40)
+        self.assertEqual(sorted(worded - {*told}), [])
+        self.assertEqual(sorted({*told} - worded), [])
+        self.assertEqual(len(told), len({*told}))
+
+    def test_events(self) -> None:
+        """Every event that it names is one that the code logs; docs/log.md has all of them."""
+        rows = re.findall(r"^\| (`.*?`) \|", self.text.partition("\n## Events")[2], re.MULTILINE)
+        told = [event for row in rows for event in re.findall(r"`(\w+)`", row)]
+        self.assertGreater(len(told), 20)
+        self.assertEqual(sorted({*told} - events().keys()), [])
+        self.assertEqual(len(told), len({*told}))
 
 
 class VersionTests(SynchronousTestCase):

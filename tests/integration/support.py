@@ -187,20 +187,19 @@ class RecordingGateway(Resource):
         self.waits.changed()
 
 
-class ConnectorProcess(ProcessProtocol):
-    """``twistd -n natsconnector`` with some flags, as a process."""
+class Program(ProcessProtocol):
+    """
+    A program that runs on, and the lines that it writes.
 
-    def __init__(
-        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
-    ) -> None:
+    :param spawn: starts it with this protocol.
+    """
+
+    def __init__(self, spawn: Callable[[ProcessProtocol], Any]) -> None:
         self.lines: list[str] = []
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        clean = {"PATH": os.environ.get("PATH", "")}
-        # Several run at once, and all would want the port of the default.
-        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
-        self._process = Fork(reactor, self, TWISTD, ["-n", *twistd_flags, "natsconnector", *flags], clean)
+        self._process = spawn(self)
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
@@ -225,9 +224,6 @@ class ConnectorProcess(ProcessProtocol):
 
         return self._waits.when(seen)
 
-    def when_ready(self) -> Deferred[None]:
-        return self.when_line("natsconnector ready")
-
     def when_ended(self) -> Deferred[None]:
         return self._waits.when(lambda: self.ended is not None)
 
@@ -244,6 +240,22 @@ class ConnectorProcess(ProcessProtocol):
     async def stop(self) -> None:
         self.signal("TERM")
         await self.when_ended()
+
+
+class ConnectorProcess(Program):
+    """``twistd -n natsconnector`` with some flags, as a process."""
+
+    def __init__(
+        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
+    ) -> None:
+        clean = {"PATH": os.environ.get("PATH", "")}
+        # Several run at once, and all would want the port of the default.
+        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
+        arguments = ["-n", *twistd_flags, "natsconnector", *flags]
+        super().__init__(lambda protocol: Fork(reactor, protocol, TWISTD, arguments, clean))
+
+    def when_ready(self) -> Deferred[None]:
+        return self.when_line("natsconnector ready")
 
 
 def envelope(body: Any = None, function: str = "figlet", **params: Any) -> bytes:
