@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from natsconnector.admin.families import FAMILIES
 from natsconnector.config.flags import Flag
 from natsconnector.config.settings import FLAGS
 
@@ -21,6 +22,19 @@ def settings_table() -> str:
             rows.append(f"| **{group}** | | | |")
         rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in _cells(flag)), ""]))
     return "\n".join(rows) + "\n"
+
+
+def metrics_tables() -> str:
+    """A table of figures for each part that they tell of."""
+    parts = []
+    for part, families in FAMILIES.items():
+        rows = [f"## {part}", "", "| metric | kind | labels | what | which decision |", "|---|---|---|---|---|"]
+        for family in families:
+            labels = ", ".join(f"`{label}`" for label in family.labels)
+            cells = [f"`{family.full_name}`", family.kind.value, labels, _markdown(family.text), _markdown(family.use)]
+            rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in cells), ""]))
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
 
 
 def _cells(flag: Flag) -> list[str]:
@@ -46,8 +60,8 @@ def replaced(document: str, name: str, text: str) -> str:
 
 def written() -> dict[Path, str]:
     """Every document that has something from the code in it, as it should be."""
-    readme = ROOT / "README.md"
-    return {readme: replaced(readme.read_text(), "settings", settings_table())}
+    parts = {"README.md": ("settings", settings_table()), "docs/metrics.md": ("metrics", metrics_tables())}
+    return {ROOT / path: replaced((ROOT / path).read_text(), *part) for path, part in parts.items()}
 
 
 if __name__ == "__main__":

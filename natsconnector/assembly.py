@@ -145,7 +145,8 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
-    replies = Replies(client, settings.reply_allow or ())
+    replies = Replies(client, settings.reply_allow or (), journal.counts.answer_not_sent)
+    client.watch_refused_publishes(replies.refused)
     return Connector(
         reactor,
         client,
@@ -185,6 +186,7 @@ def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, se
         delimiter=settings.topic_delimiter,
         terms=terms,
         max_timeout_s=settings.max_timeout_s or 10 * settings.timeout_s,
+        wanted_topics=settings.topics or (),
         close=system.close,
     )
 

@@ -51,12 +51,22 @@ class Insight:
         functions = None
         if catalogue is not None:
             functions = FunctionList(
-                catalogue.functions, catalogue.known_at, catalogue.failures, catalogue.annotation_faults
+                catalogue.functions,
+                catalogue.known_at,
+                catalogue.failures,
+                catalogue.annotation_faults,
+                catalogue.unwanted_topics,
             )
         return Facts(
             self._clock.seconds(),
             self.health.is_ready,
-            Work(dispatcher.inflight, dispatcher.pending, dispatcher.pending_bytes, dispatcher.oldest_s),
+            Work(
+                dispatcher.inflight,
+                dispatcher.pending,
+                dispatcher.pending_bytes,
+                dispatcher.oldest_s,
+                dispatcher.inflight_by_function,
+            ),
             Nats(
                 client.ready,
                 self._nats_changed_at,
@@ -67,9 +77,17 @@ class Insight:
                 statistics.out_bytes,
             ),
             dispatcher.watch.is_up,
+            dispatcher.watch.since,
             functions,
             [
-                Consumer(source.stream, facts.name, facts.pending, facts.outstanding, facts.redelivered)
+                Consumer(
+                    source.stream,
+                    facts.name,
+                    facts.pending,
+                    facts.outstanding,
+                    facts.redelivered,
+                    source.oldest_unacknowledged_s,
+                )
                 for source in connector.sources
                 if isinstance(source, JetStreamSource) and (facts := source.consumer) is not None
             ],

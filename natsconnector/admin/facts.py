@@ -6,8 +6,8 @@ Times are in seconds of the clock, durations in seconds, sizes in bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Work:
     pending_bytes: int
     oldest_s: float
     """How long the message has waited that waits longest; 0 when none does."""
+    inflight_by_function: Mapping[str, int] = field(default_factory=dict)
+    """Of the functions that have any, by full name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class FunctionList:
     """How often it did not."""
     annotation_faults: int
     """Annotations that cannot be read, or ask for more than they may."""
+    unwanted_topics: int
+    """Subjects of --topics that no function is annotated with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class Consumer:
     """Messages that were not delivered yet."""
     unacknowledged: int
     redelivered: int
+    oldest_s: float
+    """Since the oldest message was published that this connector has, or has given back; 0 when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Facts:
     work: Work
     nats: Nats
     gateway_up: bool
+    gateway_changed_at: float
+    """Since when it is, or is not."""
     functions: FunctionList | None = None
     """None when there is no list of functions, since nobody needs it, or nobody may have it."""
     consumers: Sequence[Consumer] = ()

@@ -63,7 +63,7 @@ class Status:
 
     def _state(self) -> dict[str, Any]:
         facts, counts = self._look(), self._journal.counts
-        waiting, waiting_s = self._journal.awaiting_another_attempt()
+        waiting, waiting_s, _ = self._journal.awaiting_another_attempt()
         functions = self._functions()
         return {
             "version": self._version,
@@ -103,7 +103,7 @@ class Status:
                 "dead_letters": counts.dead_letters,
                 "dead_letters_failed": counts.dead_letters_failed,
                 "given_up": counts.given_up,
-                "answers_lost": counts.replies_lost,
+                "answers_lost": counts.replies_lost.total(),
             },
             "functions": functions[:_MOST_FUNCTIONS],
             "functions_left_off": max(0, len(functions) - _MOST_FUNCTIONS),
@@ -117,7 +117,7 @@ class Status:
         rows: list[tuple[str, int, int, float | None, float | None]] = []
         for name, place in busiest:
             durations = place.durations
-            has_own = len(rows) < _MOST_FUNCTIONS and calls.has_durations(place)
+            has_own = len(rows) < _MOST_FUNCTIONS and calls.has_details(place)
             p50, p95 = (percentile(durations.counts, durations.bounds, x) if has_own else None for x in (0.5, 0.95))
             rows.append((shown(name), sum(place.codes.values()), failures_in(place.codes.items()), p50, p95))
         return rows

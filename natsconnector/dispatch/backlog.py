@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from natsconnector.model.limits import Limits
@@ -88,6 +88,11 @@ class Backlog(Generic[J]):
     def busiest(self) -> tuple[str, int] | None:
         """The function with the most calls in flight, and how many; None when there are none."""
         return max(self._running.items(), key=lambda item: item[1], default=None)
+
+    @property
+    def inflight_by_function(self) -> Mapping[str, int]:
+        """How many calls of each function are in flight, of those that have any."""
+        return self._running
 
     def first_of_each(self) -> Iterator[J]:
         """Of each function with calls waiting the one that waits longest."""

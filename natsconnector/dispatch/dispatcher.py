@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random as _random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
-from natsconnector.dispatch.job import Job
+from natsconnector.dispatch.job import Job, is_last
 from natsconnector.dispatch.missing import Missing
 from natsconnector.dispatch.requesters import Requesters
 from natsconnector.dispatch.settlement import Settlement
@@ -85,6 +85,11 @@ class Dispatcher:
         return self._backlog.inflight
 
     @property
+    def inflight_by_function(self) -> Mapping[str, int]:
+        """Of these, those of each function that has any."""
+        return self._backlog.inflight_by_function
+
+    @property
     def pending(self) -> int:
         """Calls that wait, and messages for which it is not known yet which functions want them."""
         return self._backlog.pending
@@ -105,7 +110,7 @@ class Dispatcher:
 
     def dispatch(self, delivery: IDelivery) -> None:
         """Take a message on. It is settled sooner or later, whatever happens."""
-        self._journal.received(delivery)
+        self._journal.received(delivery, self._intake.is_envelope(delivery))
         self._admit(delivery, self._clock.seconds())
 
     def functions_are_known(self) -> None:
@@ -149,7 +154,7 @@ class Dispatcher:
         if (
             delivery.comes_again
             and outcome.status == NO_FUNCTION
-            and not (outcome.unfinished or _is_last(delivery, delivery.attempt))
+            and not (outcome.unfinished or is_last(delivery, delivery.attempt))
         ):
             # On the topic of a durable message there may be a function again in a moment.
             delay_s = self._missing.delay_s(f"topic {delivery.subject}", delivery.attempt, self._clock.seconds())
@@ -228,10 +233,10 @@ class Dispatcher:
         elif (delay_s := self._delay_s(job, outcome)) is None:
             self._settle(job, outcome)
         elif job.delivery.comes_again:
-            self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
+            self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
             job.is_over = True
         else:
-            self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
+            self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
             self._backlog.count_pending(job)
             self._between_attempts[job] = self._clock.callLater(delay_s, self._next_attempt, job)
 
@@ -242,11 +247,11 @@ class Dispatcher:
         """How long to wait for the next attempt; None when there is none."""
         if not self._intake.is_missing(job, outcome):
             self._missing.found(job.function)
-        elif job.delivery.comes_again and not _is_last(job.delivery, job.attempt):
+        elif job.delivery.comes_again and not is_last(job.delivery, job.attempt):
             return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
         if not self._may_wait(job):
             return None
-        if _is_last(job.delivery, job.attempt):
+        if is_last(job.delivery, job.attempt):
             return None
         return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
 
@@ -272,7 +277,7 @@ class Dispatcher:
     def _settle(self, job: Job, outcome: Outcome) -> None:
         job.is_over = True
         elapsed_s = self._clock.seconds() - job.received_at
-        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s))
+        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s, job.function))
 
     def _end(self, ending: Ending) -> None:
         store = self._settlement.settle(ending)
@@ -291,8 +296,3 @@ class Dispatcher:
         waiters, self._idle_waiters = self._idle_waiters, []
         for waiter in waiters:
             waiter.callback(None)
-
-
-def _is_last(delivery: IDelivery, attempt: int) -> bool:
-    """Whether the message does not come again after an attempt, whatever is asked for."""
-    return delivery.most_attempts is not None and attempt >= delivery.most_attempts

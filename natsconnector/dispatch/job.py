@@ -74,3 +74,8 @@ def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job
         planned.function,
         message_bytes + own_bytes,
     )
+
+
+def is_last(delivery: IDelivery, attempt: int) -> bool:
+    """Whether the message does not come again after an attempt, whatever is asked for."""
+    return delivery.most_attempts is not None and attempt >= delivery.most_attempts

@@ -70,7 +70,7 @@ class Planner:
         if hops_of(delivery.headers) >= _MOST_HOPS:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id = publishers_call_id(delivery.headers)
-        if self._is_envelope(delivery.subject):
+        if self.is_envelope(delivery.subject):
             return [self._envelope(delivery, own_id)]
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
@@ -80,7 +80,8 @@ class Planner:
         """Whether there is a list of functions, and a function of this full name is not in it."""
         return self._catalogue is not None and self._catalogue.is_known and not self._catalogue.has(function)
 
-    def _is_envelope(self, subject: str) -> bool:
+    def is_envelope(self, subject: str) -> bool:
+        """Whether messages on a concrete subject are envelopes."""
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
         return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
 

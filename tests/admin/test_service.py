@@ -72,7 +72,7 @@ class AdminCase(SynchronousTestCase):
 
     def facts(self) -> Facts:
         nats = Nats(True, 0.0, 0, 0, 0, 0, 0)
-        return Facts(self.reactor.seconds(), self.health.is_ready, Work(3, 7, 700, 2.5), nats, True)
+        return Facts(self.reactor.seconds(), self.health.is_ready, Work(3, 7, 700, 2.5), nats, True, 0.0)
 
     def admin(self, host: str | None = "127.0.0.1", *, is_wanted: bool = False) -> Admin:
         return Admin(

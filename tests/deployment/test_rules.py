@@ -5,21 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from natsconnector.admin.facts import Consumer, FunctionList
-from natsconnector.admin.metrics import Metrics
-from natsconnector.journal.journal import Journal
-from natsconnector.model.limits import Limits
-from natsconnector.model.outcome import Outcome
-from tests.admin.test_metrics import FACTS
+from natsconnector.admin.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent.parent
 RULES = ROOT / "deployment" / "prometheus" / "rules.yml"
@@ -30,13 +22,7 @@ _PARTS = re.compile(r"_(bucket|count|sum)$")
 
 def told() -> set[str]:
     """The names of all figures, as they are queried; a histogram's without its parts."""
-    journal = Journal(Clock())
-    journal.calls.ended("f", Outcome(200), 0.1, 1.0, queued=False)
-    facts = replace(FACTS, functions=FunctionList(1, 1.0, 0, 0), consumers=[Consumer("S", "c", 1, 1, 1)])
-    page = Metrics(journal, lambda: facts, Limits(1, 1, 1), "1", lambda: 0.0).page("")
-    families = text_string_to_metric_families(page.body.decode())
-    found = {family.name + ("_total" if family.type == "counter" else "") for family in families}
-    return {name for name in found if name.startswith("natsconnector_")}
+    return {family.full_name for families in FAMILIES.values() for family in families}
 
 
 def named(text: str) -> set[str]:
@@ -79,8 +65,6 @@ class PageTests(SynchronousTestCase):
     """docs/monitoring.md"""
 
     def test_figures(self) -> None:
-        """Its table has every figure, and no other; nor do its queries."""
-        rows = re.findall(r"^\| `(natsconnector_\w+)` \|", PAGE, re.MULTILINE)
-        self.assertEqual(len(rows), len(set(rows)))
-        self.assertEqual(sorted(rows), sorted(told()))
+        """Its queries ask for figures that there are."""
+        self.assertTrue(named(PAGE))
         self.assertLessEqual(named(PAGE), told())
