@@ -15,6 +15,7 @@ from natsconnector.admin.families import FAMILIES
 
 ROOT = Path(__file__).parent.parent.parent
 RULES = ROOT / "deployment" / "prometheus" / "rules.yml"
+RULES_TESTS = Path(__file__).parent / "rules_test.yml"
 PAGE = (ROOT / "docs" / "monitoring.md").read_text()
 # What Prometheus makes of a histogram's name.
 _PARTS = re.compile(r"_(bucket|count|sum)$")
@@ -53,12 +54,26 @@ class RulesTests(SynchronousTestCase):
             self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
             self.assertTrue(rule["annotations"]["summary"].endswith("."))
 
+    def test_both_ways(self) -> None:
+        """The tests of the rules have each alert fire, not at once and by its fault; all is quiet when all is well."""
+        fires: set[str] = set()
+        *faults, well = yaml.safe_load(RULES_TESTS.read_text())["tests"]
+        for fault in faults:
+            (alert,) = {each["alertname"] for each in fault["alert_rule_test"]}
+            self.assertEqual(sorted(bool(each["exp_alerts"]) for each in fault["alert_rule_test"][:2]), [False, True])
+            fires.add(alert)
+        names = {rule["alert"] for rule in self.rules}
+        self.assertEqual((fires, {each["alertname"] for each in well["alert_rule_test"]}), (names, names))
+        self.assertFalse(any(each["exp_alerts"] for each in well["alert_rule_test"]))
+
     def test_promtool(self) -> None:
-        """Prometheus takes the file."""
+        """Prometheus takes the file, and each alert fires by its fault and by nothing else."""
         promtool = shutil.which("promtool")
         if promtool is None:
             raise SkipTest("promtool, which comes with Prometheus, is not on the path")
-        subprocess.run([promtool, "check", "rules", str(RULES)], check=True, capture_output=True)
+        for command in ("check", RULES), ("test", RULES_TESTS):
+            ran = subprocess.run([promtool, command[0], "rules", str(command[1])], capture_output=True, text=True)
+            self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
 
 class PageTests(SynchronousTestCase):
