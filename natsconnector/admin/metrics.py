@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 from prometheus_client.registry import Collector
 
 import twisted
+from natsconnector.admin import exposition
 from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.families import FAMILIES, PREFIX, Family, Kind
 from natsconnector.admin.resources import Page
@@ -60,8 +61,8 @@ class Metrics(Collector):
     def page(self, accept: str) -> Page:
         """The exposition: OpenMetrics for who accepts that, the text of Prometheus for all others."""
         if "application/openmetrics-text" in accept:
-            return Page(openmetrics.generate_latest(self._registry), openmetrics.CONTENT_TYPE_LATEST)
-        return Page(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
+            return Page(exposition.openmetrics(self._registry.collect()), CONTENT_TYPE_OPENMETRICS)
+        return Page(exposition.plain(self._registry.collect()), CONTENT_TYPE_PLAIN_0_0_4)
 
     def collect(self) -> Iterator[Metric]:
         """All families."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -219,6 +220,22 @@ class MetricsTests(SynchronousTestCase):
         plain = self.collector.page("text/plain")
         self.assertTrue(plain.content_type.startswith("text/plain; version=0.0.4"))
         self.assertEqual(len(strict), len(list(parse(plain.body.decode()))))
+
+    def test_memory(self) -> None:
+        """Nor do they take memory, however many come."""
+
+        def call(prefix: str, outcome: Outcome) -> None:
+            for number in range(5000):
+                self.journal.calls.ended(f"{prefix}-{number}", outcome, 0.1, 1.0, queued=False)
+                self.journal.calls.retried(f"{prefix}-{number}", 503)
+
+        call("first", Outcome(200))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before, _ = tracemalloc.get_traced_memory()
+        call("second", Outcome(200))
+        call("third", Outcome(404))
+        self.assertLess(tracemalloc.get_traced_memory()[0] - before, 10_000)
 
     def test_cardinality(self) -> None:
         """Ten thousand names of functions, there or not, cost less than 200 kB."""
