@@ -189,15 +189,24 @@ class RecordingGateway(Resource):
         self.waits.changed()
 
 
-class Child(ProcessProtocol):
-    """A process, and the lines that it has written."""
+class ConnectorProcess(ProcessProtocol):
+    """``twistd -n natsconnector`` with some flags, as a process."""
 
-    def __init__(self, *argv: str, environment: dict[str, str]) -> None:
+    def __init__(
+        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
+    ) -> None:
         self.lines: list[str] = []
         self.ended: Failure | None = None
         self._rest = ""
         self._waits = Waits()
-        self._process = reactor.spawnProcess(self, argv[0], argv, env=environment, childFDs={0: "w", 1: "r", 2: "r"})
+        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
+        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
+        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
+        # Several run at once, and all would want the port of the default.
+        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
+        self._process = reactor.spawnProcess(
+            self, twistd[0], [*twistd, *flags], env=clean, childFDs={0: "w", 1: "r", 2: "r"}
+        )
 
     def outReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
@@ -222,6 +231,9 @@ class Child(ProcessProtocol):
 
         return self._waits.when(seen)
 
+    def when_ready(self) -> Deferred[None]:
+        return self.when_line("natsconnector ready")
+
     def when_ended(self) -> Deferred[None]:
         return self._waits.when(lambda: self.ended is not None)
 
@@ -238,23 +250,6 @@ class Child(ProcessProtocol):
     async def stop(self) -> None:
         self.signal("TERM")
         await self.when_ended()
-
-
-class ConnectorProcess(Child):
-    """``twistd -n natsconnector`` with some flags, as a process."""
-
-    def __init__(
-        self, *flags: str, environment: dict[str, str] | None = None, twistd_flags: tuple[str, ...] = ()
-    ) -> None:
-        twistd = [os.path.join(os.path.dirname(sys.executable), "twistd"), "-n", *twistd_flags, "natsconnector"]
-        # With PYTHONPATH the tree of these tests is run, wherever the installed one is.
-        clean = {"PATH": os.environ.get("PATH", ""), "PYTHONUNBUFFERED": "1", "PYTHONPATH": ROOT}
-        # Several run at once, and all would want the port of the default.
-        clean.update({"NATSCONNECTOR_ADMIN": "none", **(environment or {})})
-        super().__init__(*twistd, *flags, environment=clean)
-
-    def when_ready(self) -> Deferred[None]:
-        return self.when_line("natsconnector ready")
 
 
 def envelope(body: Any = None, function: str = "figlet", **params: Any) -> bytes:

@@ -14,7 +14,9 @@ from typing import Any
 import treq
 import yaml
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest
 
 from natsconnector.local.nats_server import NatsServer
@@ -22,7 +24,7 @@ from natsconnector.nats.jetstream import JetStream
 from tests.deployment.test_dashboard import queries
 from tests.deployment.test_rules import RULES
 from tests.integration.ports import free_port
-from tests.integration.support import WAIT_S, Child, ConnectorCase, Recorded, envelope, reactor
+from tests.integration.support import WAIT_S, ConnectorCase, Recorded, Waits, envelope, reactor
 
 _SCRAPE = "500ms"
 
@@ -33,7 +35,7 @@ def hurried(rules: str) -> str:
     return re.sub(r"\n +for: \w+", "", shortened)
 
 
-class Prometheus(Child):
+class Prometheus(ProcessProtocol):
     """A Prometheus with the hurried alerts, that scrapes some addresses several times a second."""
 
     def __init__(self, program: str, folder: Path, port: int, targets: Iterable[str]) -> None:
@@ -46,16 +48,43 @@ class Prometheus(Child):
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self._url = f"http://127.0.0.1:{port}/api/v1/query"
-        super().__init__(
+        self._waits = Waits()
+        self._output = b""
+        self._has_ended = False
+        argv = [
             program,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
-            environment={"PATH": os.environ.get("PATH", ""), "GOMAXPROCS": "1"},
-        )
+        ]
+        environment = {"PATH": os.environ.get("PATH", ""), "GOMAXPROCS": "1"}
+        self._process = reactor.spawnProcess(self, program, argv, env=environment)
+
+    def outReceived(self, data: bytes) -> None:
+        self._output += data
+        self._waits.changed()
+
+    errReceived = outReceived
+
+    def processEnded(self, reason: Failure) -> None:
+        self._has_ended = True
+        self._waits.changed()
 
     def when_ready(self) -> Deferred[None]:
-        return self.when_line("Server is ready to receive web requests")
+        """Fires when it can be asked."""
+
+        def is_ready() -> bool:
+            if self._has_ended:
+                raise AssertionError(self._output.decode())
+            return b"Server is ready to receive web requests" in self._output
+
+        return self._waits.when(is_ready)
+
+    async def stop(self) -> None:
+        """End it."""
+        if not self._has_ended:
+            self._process.signalProcess("TERM")
+        await self._waits.when(lambda: self._has_ended)
 
     async def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
         """What a query gives now: labels and values."""
