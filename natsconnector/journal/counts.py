@@ -49,6 +49,14 @@ class Counts:
     envelopes: int = 0
     """Those of the messages received that came on a subject for envelopes."""
 
+    def delivered(self, is_first: bool, is_envelope: bool) -> None:
+        """Count a delivery. :param is_first: of its message."""
+        if is_first:
+            self.received += 1
+            self.envelopes += is_envelope
+        else:
+            self.redelivered += 1
+
     def answer_not_sent(self, reason: str) -> None:
         """Count an answer that was not sent. :param reason: one of :data:`LOST`."""
         self.replies_lost[reason] += 1

@@ -62,11 +62,7 @@ class Journal(Telling):
 
     def received(self, delivery: IDelivery, is_envelope: bool) -> None:
         """A message was delivered. :param is_envelope: on a subject for envelopes."""
-        if delivery.attempt == 1:
-            self.counts.received += 1
-            self.counts.envelopes += is_envelope
-        else:
-            self.counts.redelivered += 1
+        self.counts.delivered(delivery.attempt == 1, is_envelope)
         self.report.begin()
 
     def calling(self, call: FunctionCall) -> None:
