@@ -8,7 +8,7 @@ from typing import Any
 
 import treq
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, react
+from twisted.internet.task import LoopingCall, deferLater, react
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 
@@ -42,6 +42,16 @@ class Scraper:
         return closed
 
 
+async def call_each(reactor: Any, client: NatsClient, gateway: Gateway, functions: int) -> None:
+    """Call so many functions once; returns when the gateway has answered all."""
+    first, asked = gateway.count(), 1
+    for position in range(functions):
+        client.publish("function.call", load.envelope(100, f"function-{position:05}.openfaas-fn"))
+    while gateway.count() - first - asked < functions:
+        asked += 1
+        await deferLater(reactor, 0.05)
+
+
 async def calls(reactor: Any, name: str, number: int, functions: int) -> Figures:
     """Calls a second, and CPU for each, after as many functions have been called."""
     port = free_port()
@@ -52,8 +62,7 @@ async def calls(reactor: Any, name: str, number: int, functions: int) -> Figures
         await client.when_ready(10)
         scraper = Scraper(reactor, port)
         try:
-            for position in range(functions):
-                client.publish("function.call", load.envelope(100, f"function-{position:05}.openfaas-fn"))
+            await call_each(reactor, client, gateway, functions)
             await load.without_replies(reactor, client, gateway.count, number // 10, load.envelope(100), 2000)
             await scraper.scrape()
             memory_mib, cpu_s = process.memory_mib, process.cpu_s
