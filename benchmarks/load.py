@@ -14,9 +14,9 @@ from natsconnector.nats import Msg, NatsClient
 from natsconnector.nats.jetstream import JetStream
 
 
-def envelope(size: int) -> bytes:
+def envelope(size: int, function: str = "figlet") -> bytes:
     """A message that calls a function with a body of so many bytes."""
-    return json.dumps({"function": "figlet", "params": {"body": "x" * size}}).encode()
+    return json.dumps({"function": function, "params": {"body": "x" * size}}).encode()
 
 
 async def without_replies(

@@ -153,15 +153,22 @@ _WIDE = ("--max-pending-messages", "2000000", "--max-pending-bytes", "2GiB")
 
 
 def subject(
-    name: str, nats: str, gateway: str, inflight: int, stream: str | None = None, bounds: tuple[str, ...] = _WIDE
+    name: str,
+    nats: str,
+    gateway: str,
+    inflight: int,
+    stream: str | None = None,
+    bounds: tuple[str, ...] = _WIDE,
+    admin: str = "none",
 ) -> Process:
     """
     Start the connector, or a peer, that takes ``function.call`` to a gateway.
 
     :param bounds: flags of the connector for its backlog, which is wide where calls are counted: none is shed then.
+    :param admin: where the connector can be asked about itself.
     """
     if name == "natsconnector":
-        flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight), "--admin", "none"]
+        flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight), "--admin", admin]
         flags += bounds
         if stream is not None:
             flags += ["--stream", stream, "--dead-letter", "none"]

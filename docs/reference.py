@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docs import chart
 from docs.events import events
+from natsconnector.admin.families import FAMILIES
 from natsconnector.config.flags import Flag
 from natsconnector.config.settings import FLAGS
 
@@ -33,6 +34,19 @@ def settings_tables() -> str:
         rows = [f"## {group}", "", "| setting | default | other names | meaning |", "|---|---|---|---|"]
         for flag in flags:
             rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in _cells(flag)), ""]))
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def metrics_tables() -> str:
+    """A table of figures for each part that they tell of."""
+    parts = []
+    for part, families in FAMILIES.items():
+        rows = [f"## {part}", "", "| metric | kind | labels | what | which decision |", "|---|---|---|---|---|"]
+        for family in families:
+            labels = ", ".join(f"`{label}`" for label in family.labels)
+            cells = [f"`{family.full_name}`", family.kind.value, labels, _markdown(family.text), _markdown(family.use)]
+            rows.append("|".join(["", *(f" {cell} " if cell else " " for cell in cells), ""]))
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)
 
@@ -77,10 +91,11 @@ def dark(picture: str) -> str:
 
 def written() -> dict[Path, str]:
     """Every document that has something from the code in it, as it should be."""
-    settings, images, log = DOCS / "settings.md", DOCS / "images", DOCS / "log.md"
+    settings, images, log, metrics = DOCS / "settings.md", DOCS / "images", DOCS / "log.md", DOCS / "metrics.md"
     values, schema = chart.CHART / "values.yaml", chart.CHART / "values.schema.json"
     return {
         settings: replaced(settings.read_text(), "settings", settings_tables()),
+        metrics: replaced(metrics.read_text(), "metrics", metrics_tables()),
         log: replaced(log.read_text(), "events", events_table()),
         images / "message-dark.svg": dark((images / "message-light.svg").read_text()),
         values: replaced(values.read_text(), "the settings", chart.settings_values(), "  # ({})\n"),

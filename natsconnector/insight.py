@@ -51,7 +51,11 @@ class Insight:
         functions = None
         if catalogue is not None:
             functions = FunctionList(
-                catalogue.functions, catalogue.known_at, catalogue.failures, catalogue.annotation_faults
+                catalogue.functions,
+                catalogue.known_at,
+                catalogue.failures,
+                catalogue.annotation_faults,
+                catalogue.unwanted_topics,
             )
         return Facts(
             self._clock.seconds(),
@@ -73,9 +77,17 @@ class Insight:
                 statistics.out_bytes,
             ),
             dispatcher.watch.is_up,
+            dispatcher.watch.since,
             functions,
             [
-                Consumer(source.stream, facts.name, facts.pending, facts.outstanding, facts.redelivered)
+                Consumer(
+                    source.stream,
+                    facts.name,
+                    facts.pending,
+                    facts.outstanding,
+                    facts.redelivered,
+                    source.oldest_unacknowledged_s,
+                )
                 for source in connector.sources
                 if isinstance(source, JetStreamSource) and (facts := source.consumer) is not None
             ],

@@ -143,7 +143,8 @@ class InsightTests(SynchronousTestCase):
         reason, for_s = self.parts()["gateway http://gw"]
         self.assertEqual((reason, for_s), ("refused", 1.0))
         self.assertTrue(self.insight.health.is_ready)
-        self.assertFalse(self.insight.facts().gateway_up)
+        facts = self.insight.facts()
+        self.assertEqual((facts.gateway_up, facts.gateway_changed_at), (False, 1002.0))
 
     def test_work(self) -> None:
         """What is in flight, and what waits."""
@@ -154,6 +155,7 @@ class InsightTests(SynchronousTestCase):
         work = self.insight.facts().work
         self.assertEqual(dict(work.inflight_by_function), {"f": 1})
         self.assertEqual((work.inflight, work.pending, work.pending_bytes, work.oldest_s), (1, 2, 2 * len(CALL), 2.0))
+        self.assertEqual(work.inflight_by_function, {"f": 1})
 
     def test_functions(self) -> None:
         """The list of functions, when it was had, and how often not."""

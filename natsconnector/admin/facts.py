@@ -48,6 +48,8 @@ class FunctionList:
     """How often it did not."""
     annotation_faults: int
     """Annotations that cannot be read, or ask for more than they may."""
+    unwanted_topics: int
+    """Subjects of --topics that no function is annotated with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Consumer:
     """Messages that were not delivered yet."""
     unacknowledged: int
     redelivered: int
+    oldest_s: float
+    """Since the oldest message was published that this connector has, or has given back; 0 when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Facts:
     work: Work
     nats: Nats
     gateway_up: bool
+    gateway_changed_at: float
+    """Since when it is, or is not."""
     functions: FunctionList | None = None
     """None when there is no list of functions, since nobody needs it, or nobody may have it."""
     consumers: Sequence[Consumer] = ()

@@ -144,7 +144,7 @@ class History:
         return _Mark({name: self._total(place) for name, place in self._calls.by_function()}, self._mishaps())
 
     def _total(self, place: FunctionCalls) -> Recent:
-        durations = tuple(place.durations.counts) if self._calls.has_durations(place) else None
+        durations = tuple(place.durations.counts) if self._calls.has_details(place) else None
         return Recent(sum(place.codes.values()), failures_in(place.codes.items()), durations)
 
     def _mishaps(self) -> dict[str, int]:
@@ -155,7 +155,7 @@ class History:
             "dead_letters": counts.dead_letters,
             "dead_letters_failed": counts.dead_letters_failed,
             "given_up": counts.given_up,
-            "answers_lost": counts.replies_lost,
+            "answers_lost": counts.replies_lost.total(),
         }
 
 

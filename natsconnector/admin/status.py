@@ -71,7 +71,7 @@ class Status:
 
     def _state(self) -> dict[str, Any]:
         facts, counts = self._look(), self._journal.counts
-        waiting, _ = self._journal.awaiting_another_attempt()
+        waiting, _, _ = self._journal.awaiting_another_attempt()
         rows = self._rows(facts)
         health: dict[str, Any] = {**self._health.report(), "fault": self._health.fault()}
         for part in health["parts"]:
@@ -109,7 +109,7 @@ class Status:
                 "dead_letters": counts.dead_letters,
                 "dead_letters_failed": counts.dead_letters_failed,
                 "given_up": counts.given_up,
-                "answers_lost": counts.replies_lost,
+                "answers_lost": counts.replies_lost.total(),
                 "reconnects": facts.nats.reconnects,
                 "outages": counts.gateway_outages,
             },

@@ -67,7 +67,10 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     )
     if tracer is not None:
         gateway = tracer.gateway(gateway)
-    replies = Replies(client, settings.reply_allow or (), settings.reply_subject_for or ())
+    replies = Replies(
+        client, settings.reply_allow or (), settings.reply_subject_for or (), journal.counts.answer_not_sent
+    )
+    client.watch_refused_publishes(replies.refused)
     sealing, callbacks = make_callbacks(reactor, client, replies, journal, settings)
     dispatcher = Dispatcher(
         gateway,
@@ -159,6 +162,7 @@ def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, se
         delimiter=settings.topic_delimiter,
         terms=terms,
         max_timeout_s=settings.max_timeout_s or 10 * settings.timeout_s,
+        wanted_topics=settings.topics or (),
         close=system.close,
     )
 

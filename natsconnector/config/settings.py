@@ -258,7 +258,7 @@ class Settings:
         " with :interface=ADDRESS, or unix:PATH; none: nowhere", group=ADMIN, metavar="ENDPOINT")
     metrics_functions: int = setting(
         "metrics-functions", values.whole_number(1, 10_000), "500",
-        "functions with figures of their own in /metrics, a fifth of them with durations; the others are one, other",
+        "functions with figures of their own in /metrics, a sixth of them with durations; the others are one, other",
         group=ADMIN, metavar="N")
 
     embedded: bool = switch(

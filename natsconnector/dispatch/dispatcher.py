@@ -110,7 +110,7 @@ class Dispatcher:
 
     def dispatch(self, delivery: IDelivery) -> None:
         """Take a message on. It is settled sooner or later, whatever happens."""
-        self._journal.received(delivery)
+        self._journal.received(delivery, self._intake.way(delivery))
         self._admit(delivery, self._clock.seconds())
 
     def functions_are_known(self) -> None:
@@ -233,10 +233,10 @@ class Dispatcher:
         elif (delay_s := self._delay_s(job, outcome)) is None:
             self._settle(job, outcome)
         elif job.delivery.comes_again:
-            self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
+            self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
             job.is_over = True
         else:
-            self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s)
+            self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
             self._backlog.count_pending(job)
             self._between_attempts[job] = self._clock.callLater(delay_s, self._next_attempt, job)
 
@@ -278,7 +278,7 @@ class Dispatcher:
     def _settle(self, job: Job, outcome: Outcome) -> None:
         job.is_over = True
         elapsed_s = self._clock.seconds() - job.received_at
-        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s))
+        self._end(Ending(job.delivery, job.planned.call, outcome, job.attempt, elapsed_s, job.function))
 
     def _end(self, ending: Ending) -> None:
         store = self._settlement.settle(ending)

@@ -20,10 +20,10 @@ class FanOut:
     Splits a delivery into one part for each function. Each part is settled for itself, with retries of its own; when
     the last one is, the delivery is answered with an array of all replies and acknowledged as a whole.
 
-    :param not_sent: called with the reason when the reply could not be published.
+    :param not_sent: called with the error when the reply could not be published.
     """
 
-    def __init__(self, delivery: IDelivery, functions: list[str], not_sent: Callable[[str], object]) -> None:
+    def __init__(self, delivery: IDelivery, functions: list[str], not_sent: Callable[[ReplyNotSent], object]) -> None:
         self._delivery = delivery
         self._not_sent = not_sent
         self.parts = [Part(self, delivery, function) for function in functions]
@@ -65,7 +65,7 @@ class FanOut:
             except ReplyTooLarge as e:
                 self._delivery.answer(reply_to(failed(TOO_LARGE, str(e), final=True), None))
         except ReplyNotSent as e:
-            self._not_sent(str(e))
+            self._not_sent(e)
 
     def _reply(self) -> Reply:
         failures = [part.reply.status for part in self.parts if part.reply is not None and part.reply.error is not None]

@@ -91,6 +91,10 @@ class Intake:
                     self._settle(job, self._overloaded())
         return None
 
+    def way(self, delivery: IDelivery) -> str:
+        """By which way a message asks for calls."""
+        return self._planner.way(delivery.subject)
+
     def is_missing(self, job: Job, outcome: Outcome) -> bool:
         """Whether a call failed because its function is not deployed."""
         return outcome.not_deployed or (outcome.status == 404 and self._planner.is_missing(job.function))
@@ -133,7 +137,7 @@ class Intake:
         if len(planned) == 1:
             return [delivery]
         functions = [each.call.function for each in planned]
-        fan_out = FanOut(delivery, functions, lambda reason: self._journal.reply_lost(delivery.subject, reason))
+        fan_out = FanOut(delivery, functions, lambda error: self._journal.reply_lost(delivery.subject, error))
         return [*fan_out.parts]
 
     def _overloaded(self) -> Outcome:

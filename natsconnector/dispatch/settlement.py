@@ -72,10 +72,10 @@ class Settlement:
         return Deferred.fromCoroutine(self._store_and_end(self._dead_letters, ending))
 
     def try_later(
-        self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float
+        self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float, full_name: str
     ) -> None:
         """Give a durable message back to its stream for another attempt: the stream outlives this process."""
-        self._journal.retrying(delivery, call, outcome, attempt, delay_s)
+        self._journal.retrying(delivery, call, outcome, attempt, delay_s, full_name)
         delivery.nak(delay_s)
 
     def _rescue(self, ending: Ending) -> None:
@@ -118,7 +118,7 @@ class Settlement:
                     ending = replace(ending, outcome=failed(TOO_LARGE, str(e), final=True))
                     delivery.answer(reply_to(ending.outcome, call))
             except ReplyNotSent as e:
-                self._journal.reply_lost(delivery.subject, str(e))
+                self._journal.reply_lost(delivery.subject, e)
         return ending
 
     async def _store_and_end(self, place: IDeadLetters, ending: Ending) -> None:
@@ -145,7 +145,7 @@ class Settlement:
             try:
                 await place.publish(delivery.payload, headers)
                 self._store_fails = False
-                self._journal.stored()
+                self._journal.stored(ending)
                 return None
             except ReplyTooLarge as e:
                 without = _letter_headers(ending, ())

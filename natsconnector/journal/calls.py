@@ -5,16 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
-from natsconnector.journal.counts import OTHER
+from natsconnector.journal.counts import OTHER, add_status
 from natsconnector.journal.failures import why
-from natsconnector.model.outcome import Outcome
+from natsconnector.model.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome
 
 CALL_BOUNDS_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 WAIT_BOUNDS_S = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 # A histogram is a dozen time series where a count is one.
-_FUNCTIONS_FOR_A_HISTOGRAM = 5
+_FUNCTIONS_FOR_DETAILS = 6
 _NOT_FOUND = 404
+
+# Why there was no response, by the status that stands for it.
+_REASONS = {TIMED_OUT: "timeout", TOO_LARGE: "too_large", BAD_GATEWAY: "broken"}
+UNREACHABLE, OTHER_REASON = "unreachable", "other"
 
 
 class Histogram:
@@ -48,17 +52,20 @@ class FunctionCalls:
     """
     The calls of one function, or of all that have no place of their own.
 
+    :param shared: the place that the details are counted in, where that is not this one.
     :ivar codes: how many ended with each HTTP status; a call without a response has the status that names the fault.
-    :ivar durations: in seconds; functions may share one.
+    :ivar durations: in seconds. A detail, like ``retries`` and ``dead_letters``: both are by status.
     :ivar last_failure: when a call failed the last time, in seconds of the clock, and why; None: never yet. The gateway
         being away is no failure of the function.
     """
 
-    __slots__ = ("codes", "durations", "last_failure")
+    __slots__ = ("codes", "dead_letters", "durations", "last_failure", "retries")
 
-    def __init__(self, durations: Histogram) -> None:
+    def __init__(self, shared: FunctionCalls | None = None) -> None:
         self.codes: dict[int, int] = {}
-        self.durations = durations
+        self.durations: Histogram = Histogram(CALL_BOUNDS_S) if shared is None else shared.durations
+        self.retries: dict[int, int] = {} if shared is None else shared.retries
+        self.dead_letters: dict[int, int] = {} if shared is None else shared.dead_letters
         self.last_failure: tuple[float, str] | None = None
 
 
@@ -69,17 +76,19 @@ class Calls:
     A publisher can write any name, so a function has a place of its own only once the gateway has shown that there is
     such a function, and only so many functions have one: the others share the place :data:`OTHER`.
 
-    :param most_functions: how many have counts of their own. A fifth of these have durations of their own as well.
+    :param most_functions: how many have counts of their own. A sixth of these have details of their own as well.
     :ivar waits: how long calls waited for a slot, in seconds.
+    :ivar without_response: how many got no response, by the reason.
     :ivar last_answer_at: when the gateway last gave a response that was not about its own absence; None before.
     """
 
     def __init__(self, most_functions: int = 500) -> None:
         self._most = most_functions
-        self._most_durations = -(-most_functions // _FUNCTIONS_FOR_A_HISTOGRAM)
+        self._most_details = -(-most_functions // _FUNCTIONS_FOR_DETAILS)
         self._functions: dict[str, FunctionCalls] = {}
-        self._others = FunctionCalls(Histogram(CALL_BOUNDS_S))
+        self._others = FunctionCalls()
         self.waits = Histogram(WAIT_BOUNDS_S)
+        self.without_response = dict.fromkeys((UNREACHABLE, *_REASONS.values(), OTHER_REASON), 0)
         self.last_answer_at: float | None = None
         self.is_known: Callable[[str], bool] = lambda function: False
         """Tells whether a list of functions has this full name."""
@@ -98,29 +107,39 @@ class Calls:
         calls = self._functions.get(function)
         if calls is None:
             calls = self._place(function, outcome, queued)
-        status = outcome.status
-        calls.codes[status] = calls.codes.get(status, 0) + 1
+        add_status(calls.codes, outcome.status)
         calls.durations.add(duration_s)
         if not outcome.ok and not outcome.gateway_down:
             calls.last_failure = now_s, why(outcome)
-        if outcome.failure is None and not outcome.gateway_down:
+        if outcome.failure is not None:
+            reason = UNREACHABLE if outcome.gateway_down else _REASONS.get(outcome.status, OTHER_REASON)
+            self.without_response[reason] += 1
+        elif not outcome.gateway_down:
             self.last_answer_at = now_s
 
-    def by_function(self) -> Iterator[tuple[str, FunctionCalls]]:
-        """Every place that something was counted in; :data:`OTHER` is the last. Durations that are shared are its."""
-        yield from self._functions.items()
-        if self._others.codes or any(self._others.durations.counts):
-            yield OTHER, self._others
+    def retried(self, function: str, status: int) -> None:
+        """A call ended with this status, and another attempt follows."""
+        add_status(self._functions.get(function, self._others).retries, status)
 
-    def has_durations(self, calls: FunctionCalls) -> bool:
-        """Whether the durations are those of this place alone."""
+    def dead_letter(self, function: str, status: int) -> None:
+        """A dead letter of a message for this function was stored; one that was for none counts as the others do."""
+        add_status(self._functions.get(function, self._others).dead_letters, status)
+
+    def by_function(self) -> Iterator[tuple[str, FunctionCalls]]:
+        """Every place that something was counted in; :data:`OTHER` is the last. Details that are shared are its."""
+        yield from self._functions.items()
+        others = self._others
+        if others.codes or any(others.durations.counts) or others.retries or others.dead_letters:
+            yield OTHER, others
+
+    def has_details(self, calls: FunctionCalls) -> bool:
+        """Whether the details are those of this place alone."""
         return calls is self._others or calls.durations is not self._others.durations
 
     def _place(self, function: str, outcome: Outcome, queued: bool) -> FunctionCalls:
         if len(self._functions) >= self._most or not (_shows_function(outcome, queued) or self.is_known(function)):
             return self._others
-        has_own = len(self._functions) < self._most_durations
-        calls = FunctionCalls(Histogram(CALL_BOUNDS_S) if has_own else self._others.durations)
+        calls = FunctionCalls(None if len(self._functions) < self._most_details else self._others)
         self._functions[function] = calls
         return calls
 

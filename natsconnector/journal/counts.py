@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 OTHER = "other"
 """The name under which functions are counted that are one too many, or are not known to exist."""
 
+LOST = ("too_large", "not_published", "refused", "not_allowed")
+"""Why an answer was not sent: it is too large for the server, no connection, no right, or nothing that is allowed."""
+
+_MOST_CODES = 10
 _MOST_FUNCTIONS = 500
 _MOST_UNPROVEN = 50
 _MOST_WAITING = 10_000
@@ -33,7 +38,8 @@ class Counts:
     """Attempts that were followed by another one."""
     shed: int = 0
     """Messages that found no room."""
-    replies_lost: int = 0
+    replies_lost: Counter[str] = field(default_factory=Counter)
+    """By one of :data:`LOST`."""
     dead_letters: int = 0
     dead_letters_failed: int = 0
     """Attempts to store one."""
@@ -46,6 +52,20 @@ class Counts:
     """Attempts of the queue-worker to bring one that could not be published."""
     callbacks_refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    by_way: dict[str, int] = field(default_factory=dict)
+    """The messages received, by the way in which they ask for calls."""
+
+    def delivered(self, is_first: bool, way: str) -> None:
+        """Count a delivery. :param is_first: of its message."""
+        if is_first:
+            self.received += 1
+            self.by_way[way] = self.by_way.get(way, 0) + 1
+        else:
+            self.redelivered += 1
+
+    def answer_not_sent(self, reason: str) -> None:
+        """Count an answer that was not sent. :param reason: one of :data:`LOST`."""
+        self.replies_lost[reason] += 1
 
 
 class FunctionNames:
@@ -72,24 +92,53 @@ class FunctionNames:
         return function if function in self._proven or function in self._unproven else OTHER
 
 
+def add_status(codes: dict[int, int], status: int) -> None:
+    """Count a status. A function may answer with any: beyond ten different ones the others are counted as 0."""
+    if status not in codes and len(codes) >= _MOST_CODES:
+        status = 0
+    codes[status] = codes.get(status, 0) + 1
+
+
+class _Waiting(NamedTuple):
+    first_s: float
+    """When its first attempt failed."""
+    due_s: float
+    attempt: int
+
+
+class Awaiting(NamedTuple):
+    """What there is to say of the messages that wait for another attempt."""
+
+    messages: int
+    oldest_s: float
+    """Since the first attempt of the one that waits longest failed; 0 when none waits."""
+    highest_attempt: int
+    """The number of the last attempt of the one with the most; 0 when none waits."""
+
+
 class AnotherAttempt:
     """The messages that wait for another attempt."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, tuple[float, float]] = {}
+        self._waiting: dict[str, _Waiting] = {}
 
-    def waits(self, call_id: str, now_s: float, delay_s: float) -> None:
-        """An attempt failed, and another one follows."""
-        first, _ = self._waiting.get(call_id, (now_s, 0.0))
-        if call_id in self._waiting or len(self._waiting) < _MOST_WAITING:
-            self._waiting[call_id] = (first, now_s + delay_s)
+    def waits(self, call_id: str, now_s: float, delay_s: float, attempt: int) -> None:
+        """An attempt failed, and another one follows. :param attempt: the number of the one that failed."""
+        known = self._waiting.get(call_id)
+        if known is not None or len(self._waiting) < _MOST_WAITING:
+            self._waiting[call_id] = _Waiting(now_s if known is None else known.first_s, now_s + delay_s, attempt)
 
     def ended(self, call_id: str) -> None:
         """The message has ended."""
         if self._waiting:
             self._waiting.pop(call_id, None)
 
-    def count_and_oldest_s(self, now_s: float) -> tuple[int, float]:
-        """How many wait, and since when the one that waits longest has, in seconds."""
-        self._waiting = {name: times for name, times in self._waiting.items() if now_s < times[1] + _OVERDUE_S}
-        return len(self._waiting), now_s - min((first for first, _ in self._waiting.values()), default=now_s)
+    def look(self, now_s: float) -> Awaiting:
+        """What there is to say of them now."""
+        self._waiting = {name: each for name, each in self._waiting.items() if now_s < each.due_s + _OVERDUE_S}
+        waiting = self._waiting.values()
+        return Awaiting(
+            len(waiting),
+            now_s - min((each.first_s for each in waiting), default=now_s),
+            max((each.attempt for each in waiting), default=0),
+        )

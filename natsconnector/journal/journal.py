@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from natsconnector.journal.calls import Calls
-from natsconnector.journal.counts import OTHER, AnotherAttempt, Counts, FunctionNames
+from natsconnector.journal.counts import OTHER, AnotherAttempt, Awaiting, Counts, FunctionNames
 from natsconnector.journal.failures import Failures
 from natsconnector.journal.report import Report
 from natsconnector.journal.telling import Telling
@@ -17,7 +17,7 @@ from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.headers import trace_id_of
 from natsconnector.model.outcome import Outcome
-from natsconnector.model.seams import IDelivery
+from natsconnector.model.seams import IDelivery, ReplyNotSent
 
 # Behind the reason for which a message failed, if its dead letter is somewhere.
 _NAMED_LETTER = {False: "", True: "; {dead_letter}"}
@@ -65,12 +65,9 @@ class Journal(Telling):
 
     # What happens to a message
 
-    def received(self, delivery: IDelivery) -> None:
-        """A message was delivered."""
-        if delivery.attempt == 1:
-            self.counts.received += 1
-        else:
-            self.counts.redelivered += 1
+    def received(self, delivery: IDelivery, way: str) -> None:
+        """A message was delivered. :param way: by which way it asks for calls."""
+        self.counts.delivered(delivery.attempt == 1, way)
         self.report.begin()
 
     def calling(self, call: FunctionCall) -> None:
@@ -81,17 +78,19 @@ class Journal(Telling):
                 function=call.function, size_bytes=len(call.body), body=printed(call.body), call_id=call.call_id,
             )  # fmt: skip
 
-    def retrying(self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float) -> None:
-        """An attempt failed, another one follows."""
+    def retrying(
+        self, delivery: IDelivery, call: FunctionCall, outcome: Outcome, attempt: int, delay_s: float, full_name: str
+    ) -> None:
+        """An attempt failed, another one follows. :param full_name: the function's."""
         self.counts.retries += 1
-        now_s = self._clock.seconds()
-        self._waiting.waits(call.call_id, now_s, delay_s)
+        self.calls.retried(full_name, outcome.status)
+        self._waiting.waits(call.call_id, self._clock.seconds(), delay_s, attempt)
         if not delivery.durable:  # its end is near, and will be told
             return
         function = self._name(call, outcome)
 
         def say_more(count: int, window_s: float) -> None:
-            waiting, oldest_s = self._waiting.count_and_oldest_s(self._clock.seconds())
+            waiting, oldest_s, _ = self.awaiting_another_attempt()
             self._tell(
                 LogLevel.warn, "attempts_failed",
                 "{count} more attempts to call {function} failed with {status} within {window_s:g} s;"
@@ -203,9 +202,10 @@ class Journal(Telling):
         if self._is_debug:
             self._tell(LogLevel.debug, "message_left", "left message {identity} to a later delivery", **about(ending))
 
-    def stored(self) -> None:
+    def stored(self, ending: Ending) -> None:
         """A dead letter is safe."""
         self.counts.dead_letters += 1
+        self.calls.dead_letter(ending.function, ending.outcome.status)
 
     def not_stored(self, ending: Ending, reason: str) -> None:
         """A message could not be put to the dead letters."""
@@ -213,15 +213,15 @@ class Journal(Telling):
         text = "could not store the dead letter of a message on {subject}, the message stays where it is: {reason}"
         self._repeated(LogLevel.error, "dead_letter_not_stored", "dead letter", text, reason=reason, **about(ending))
 
-    def reply_lost(self, subject: str, reason: str) -> None:
+    def reply_lost(self, subject: str, error: ReplyNotSent) -> None:
         """Somebody waits for a reply that could not be sent."""
-        self.counts.replies_lost += 1
+        self.counts.answer_not_sent(error.kind)
         text = "could not send the reply to a message on {subject}: {reason}"
-        self._repeated(LogLevel.warn, "reply_lost", "reply", text, subject=subject, reason=reason)
+        self._repeated(LogLevel.warn, "reply_lost", "reply", text, subject=subject, reason=str(error))
 
-    def awaiting_another_attempt(self) -> tuple[int, float]:
-        """How many messages wait for another attempt, and how long the one has that waits longest, in seconds."""
-        return self._waiting.count_and_oldest_s(self._clock.seconds())
+    def awaiting_another_attempt(self) -> Awaiting:
+        """The messages that wait for another attempt."""
+        return self._waiting.look(self._clock.seconds())
 
     # What happens to the connector
 

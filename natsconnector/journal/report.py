@@ -50,7 +50,7 @@ class Report:
         now, before = self._snapshot(), self._before
         self._before = now
         inflight, pending = self.work()
-        another, _ = self._waiting.count_and_oldest_s(self._clock.seconds())
+        another = self._waiting.look(self._clock.seconds()).messages
         if now == before and not (inflight or pending or another):
             return
         self.begin()

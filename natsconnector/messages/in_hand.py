@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.messages.past import Name, Past
 from natsconnector.messages.replies import Replies
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery
@@ -23,7 +24,6 @@ REPLY_SUBJECT = "X-Reply-Subject"
 # How many times the slots may be held by messages that their functions' limits hold back.
 _MOST_HELD_BACK = 10
 _MOST_HELD_BACK_BYTES = 64 << 20
-_MOST_DONE = 65536
 _LEAST_KEEP_ALIVE_S = 0.1
 _TELL_AGAIN_S = 600.0
 _REFUSED_S = (1.0, 30.0)
@@ -57,10 +57,8 @@ class InHand:
         self._bytes = 0
         self._has_room = has_room
         self._server_version = server_version
-        self._unsettled: dict[tuple[int, int], JetStreamDelivery] = {}
-        # What was acknowledged or terminated here and may come again all the same: its acknowledgement was lost, or the
-        # consumer was removed and made again. By name, in the order of their ends.
-        self._done: dict[tuple[int, int], bytes] = {}
+        self._unsettled: dict[Name, JetStreamDelivery] = {}
+        self.past = Past()
         self._held_back: set[JetStreamDelivery] = set()
         self._held_back_bytes = 0
         self._keep_alive = LoopingCall(self._tell_progress)
@@ -91,6 +89,12 @@ class InHand:
         room = (self._room_bytes - taken_bytes) * len(self._unsettled) // self._bytes if taken_bytes > 0 else free
         return min(free, room)
 
+    @property
+    def oldest_s(self) -> float:
+        """Since the oldest message was published that is in hand or was given back, in seconds; 0 without any."""
+        oldest_ns = self.past.oldest_ns(self._unsettled)
+        return 0.0 if oldest_ns is None else max(0.0, self._clock.seconds() - oldest_ns / 1e9)
+
     def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
         """The delivery of a message that came; None when the message is being worked on, or has had its end here."""
         name = _name(where)
@@ -98,7 +102,7 @@ class InHand:
         if known is not None:
             known.came_again(msg, where)
             return None
-        done = self._done.get(name)
+        done = self.past.came(name)
         if done is not None:
             self.acknowledge(msg.reply or "", done)
             return None
@@ -149,17 +153,12 @@ class InHand:
         if self._unsettled.pop(name, None) is not None:
             self._bytes -= delivery.size_bytes
         if done is not None:
-            self._done[name] = done
-            if len(self._done) > _MOST_DONE:
-                del self._done[next(iter(self._done))]
+            self.past.done(name, done)
+        else:
+            self.past.given_back(name)
         self.hold_back(delivery, False)
         self._has_room()
         self._stop_if_empty()
-
-    def forget_up_to(self, sequence: int) -> None:
-        """The server has all acknowledgements up to this sequence of the stream: those messages do not come again."""
-        if self._done:
-            self._done = {name: done for name, done in self._done.items() if name[0] > sequence}
 
     def term(self, reason: str) -> bytes:
         """The acknowledgement that ends a message, with the reason where the server knows such."""
@@ -295,6 +294,6 @@ class JetStreamDelivery(MessageDelivery):
         self._in_hand.settled(self, done)
 
 
-def _name(where: Position) -> tuple[int, int]:
+def _name(where: Position) -> Name:
     """What tells a message from all others, those of a stream that was removed and made again included."""
     return where.stream_sequence, where.timestamp_ns

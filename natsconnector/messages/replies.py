@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from natsconnector.model.call import CALL_ID
 from natsconnector.model.headers import HOPS, Header, hops_of
@@ -10,7 +10,7 @@ from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
 from natsconnector.model.subjects import covers, subject_fault
-from natsconnector.nats import MaxPayloadExceeded, Msg, NatsClient, NatsError
+from natsconnector.nats import MaxPayloadExceeded, Msg, NatsClient, NatsError, PermissionsViolation
 
 _INBOXES = "_INBOX."
 
@@ -25,14 +25,20 @@ class Replies:
 
     :param allow: patterns of the subjects that a header may name.
     :param unasked: where replies go to messages that ask for none; the first that matches counts.
+    :param not_sent: told of each answer that nobody gets why: ``not_allowed``, or ``refused`` by the server.
     """
 
     def __init__(
-        self, client: NatsClient, allow: Sequence[str] = ("_INBOX.>",), unasked: Sequence[SubjectMapping] = ()
+        self,
+        client: NatsClient,
+        allow: Sequence[str] = ("_INBOX.>",),
+        unasked: Sequence[SubjectMapping] = (),
+        not_sent: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._client = client
         self._allow = tuple(allow)
         self._unasked = tuple(unasked)
+        self._not_sent = not_sent
         self._never: tuple[str, ...] = ()
 
     def never(self, subjects: Iterable[str]) -> None:
@@ -58,9 +64,18 @@ class Replies:
 
     def subject_of_header(self, subject: str | None) -> str | None:
         """The same for a subject that a header asks for."""
-        if not subject or not any(covers(pattern, subject) for pattern in self._allow) or subject_fault(subject):
+        if not subject:
             return None
-        return self.reply_subject(subject)
+        allowed = any(covers(pattern, subject) for pattern in self._allow) and not subject_fault(subject)
+        found = self.reply_subject(subject) if allowed else None
+        if found is None:
+            self._not_sent("not_allowed")
+        return found
+
+    def refused(self, error: PermissionsViolation) -> None:
+        """The server has refused a publish: a reply, unless it was for the server itself, or a dead letter."""
+        if not error.subject.startswith("$") and not self._is_heard(error.subject):
+            self._not_sent("refused")
 
     def publish(self, subject: str, reply: Reply, to: Msg) -> None:
         """

@@ -92,6 +92,11 @@ class JetStreamSource:
             return self._said or f"consumer {self._wanted.consumer} of stream {self._wanted.stream} is not bound yet"
         return self._in_hand.refusal
 
+    @property
+    def oldest_unacknowledged_s(self) -> float:
+        """Since the oldest message was published that is here, or was given back; 0 without any."""
+        return self._in_hand.oldest_s
+
     def watch(self, callback: Callable[[], object]) -> None:
         self._watchers.append(callback)
 
@@ -204,11 +209,12 @@ class JetStreamSource:
             return  # whether the consumer is lost shows at the pull
         self.consumer = facts
         self._done = (self._stream_created, facts.floor)
-        self._in_hand.forget_up_to(facts.floor)
+        self._in_hand.past.forget_up_to(facts.floor)
 
     def _say_opened(self, opened: Opened) -> None:
         if opened.stream.created != self._stream_created:
             self._stream_created, self._done = opened.stream.created, None
+            self._in_hand.past.forget_given_back()
         if opened.made_from is not None and opened.consumer is not None:
             self._log.warn(
                 "made consumer {consumer} of stream {stream}, from message {sequence}: {pending} messages wait",

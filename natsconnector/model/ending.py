@@ -19,3 +19,5 @@ class Ending:
     attempts: int
     elapsed_s: float
     """Since the message came."""
+    function: str = ""
+    """The function's full name; empty when the message was no call."""

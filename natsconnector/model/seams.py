@@ -157,6 +157,10 @@ class IDeadLetters(Interface):
 class ReplyNotSent(Exception):
     """A reply, or a dead letter, could not be published; the text says why."""
 
+    kind = "not_published"
+
 
 class ReplyTooLarge(ReplyNotSent):
     """A reply, or a dead letter, is larger than what the NATS server accepts."""
+
+    kind = "too_large"

@@ -27,6 +27,7 @@ class Catalogue:
     :param delimiter: splits the annotation ``topic``.
     :param terms: how a function is called that says nothing about it.
     :param max_timeout_s: the longest time-out that an annotation may ask for.
+    :param wanted_topics: subjects whose messages are taken for topics, whoever wants them.
     :param close: closes what ``list_functions`` keeps open.
     """
 
@@ -41,6 +42,7 @@ class Catalogue:
         delimiter: str = ",",
         terms: Terms | None = None,
         max_timeout_s: float = 600.0,
+        wanted_topics: Sequence[str] = (),
         close: Callable[[], Deferred[None]] = lambda: succeed(None),
     ) -> None:
         self._clock = clock
@@ -49,6 +51,7 @@ class Catalogue:
         self._delimiter = delimiter
         self._default_terms = terms or Terms()
         self._max_timeout_s = max_timeout_s
+        self._wanted_topics = wanted_topics
         self._close = close
         self._functions: list[DeployedFunction] = []
         self._subscribers: SubjectMap[Subscriber] = SubjectMap()
@@ -67,6 +70,8 @@ class Catalogue:
         """When the gateway last gave the list, in seconds of the clock; None: never yet."""
         self.failures = 0
         """How often it did not."""
+        self.unwanted_topics = 0
+        """How many of the topics that messages are taken of no function is annotated with."""
 
     def start(self) -> None:
         """Begin to refresh, at once and for ever."""
@@ -178,6 +183,9 @@ class Catalogue:
                 self._log.warn("{reason}", reason=fault, event="annotation_fault")
         self._subscribers, self._terms, self._full_names = subscribers, all_terms, full_names
         self.topics, self._faults = tuple(topics), frozenset(faults)
+        self.unwanted_topics = sum(
+            not any(overlaps(wanted, topic) for topic in self.topics) for wanted in self._wanted_topics
+        )
         self.is_known = True
         self._log.info(
             "functions: {count}, topics: " + ("{topics}" if topics else "none"),

@@ -24,7 +24,10 @@ from natsconnector.planning.results import IResults, wants_result, with_result
 NO_FUNCTION = 404
 LOOP = 508
 
+ENVELOPE, FUNCTION, TOPIC = "envelope", "function", "topic"
 _MOST_HOPS = 8
+_MOST_KNOWN = 1024
+_LONGEST_KNOWN = 256
 
 
 @frozen
@@ -62,13 +65,14 @@ class Planner:
         results: IResults | None = None,
     ) -> None:
         self._permissions = permissions
-        self._plain_subjects = frozenset(subject for subject in envelope_subjects if not {"*", ">"} & {*subject})
-        self._patterns = tuple(subject for subject in envelope_subjects if subject not in self._plain_subjects)
+        self._envelope_subjects = tuple(envelope_subjects)
         self._function_subjects = tuple(capturing(subject) for subject in function_subjects)
         self._catalogue = catalogue
         self._terms = terms or Terms()
         self._queued = queued
         self._results = results
+        # What was found out of subjects before. Publishers choose them: only short ones are kept, and not for ever.
+        self._ways: dict[str, str] = {}
 
     def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
         """
@@ -81,13 +85,13 @@ class Planner:
         if hops_of(delivery.headers) >= _MOST_HOPS:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id, route = asked_of_call(delivery.headers)
-        if self._is_envelope(delivery.subject):
+        way = self.way(delivery.subject)
+        if way == ENVELOPE:
             name, params = read_envelope(delivery.payload)
             return self._with_results([self._named(name, delivery, own_id, route, params)], delivery, own_id)
-        for pattern in self._function_subjects:
-            if (found := pattern.fullmatch(delivery.subject)) is not None:
-                name = function_name(".".join(found.groups()))
-                return self._with_results([self._named(name, delivery, own_id, route, None)], delivery, own_id)
+        if way == FUNCTION:
+            name = function_name(self._named_by(delivery.subject) or "")
+            return self._with_results([self._named(name, delivery, own_id, route, None)], delivery, own_id)
         if route is not ROOT:
             # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
             # routes.
@@ -115,9 +119,28 @@ class Planner:
         """Whether there is a list of functions, and a function of this full name is not in it."""
         return self._catalogue is not None and self._catalogue.is_known and not self._catalogue.has(function)
 
-    def _is_envelope(self, subject: str) -> bool:
+    def way(self, subject: str) -> str:
+        """By which way messages on a concrete subject ask for calls: ``envelope``, ``function`` or ``topic``."""
         # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
-        return subject in self._plain_subjects or any(covers(pattern, subject) for pattern in self._patterns)
+        known = self._ways.get(subject)
+        if known is None:
+            known = TOPIC
+            if any(covers(pattern, subject) for pattern in self._envelope_subjects):
+                known = ENVELOPE
+            elif self._named_by(subject) is not None:
+                known = FUNCTION
+            if len(self._ways) >= _MOST_KNOWN:
+                self._ways.clear()
+            if len(subject) <= _LONGEST_KNOWN:
+                self._ways[subject] = known
+        return known
+
+    def _named_by(self, subject: str) -> str | None:
+        """The function that a subject names; None when it names none."""
+        for pattern in self._function_subjects:
+            if (found := pattern.fullmatch(subject)) is not None:
+                return ".".join(found.groups())
+        return None
 
     def _named(
         self, name: str, delivery: IDelivery, own_id: str | None, route: Route, params: Mapping[str, Any] | None

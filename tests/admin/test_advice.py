@@ -11,7 +11,7 @@ from natsconnector.admin.advice import Advice, Row, advise
 from natsconnector.admin.facts import Facts, Nats, Work
 from natsconnector.model.limits import Limits
 
-WELL = Facts(1000.0, True, Work(3, 0, 0, 0.0), Nats(True, 0.0, 0, 0, 0, 0, 0), True)
+WELL = Facts(1000.0, True, Work(3, 0, 0, 0.0), Nats(True, 0.0, 0, 0, 0, 0, 0), True, 0.0)
 NO_MISHAPS = dict.fromkeys(("refused", "shed", "dead_letters", "dead_letters_failed", "given_up", "answers_lost"), 0)
 
 

@@ -80,6 +80,7 @@ class AdminCase(SynchronousTestCase):
             Work(3, 7, 700, 2.5, self.running),
             nats,
             True,
+            0.0,
             None,
             self.consumers,
         )

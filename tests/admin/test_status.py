@@ -235,7 +235,7 @@ class StatusTests(AdminCase):
     def test_state(self) -> None:
         """Health with its reasons, work against its limits, sums."""
         self.gateway = "connection refused"
-        self.consumers = [Consumer("S", "c", 5, 4, 3)]
+        self.consumers = [Consumer("S", "c", 5, 4, 3, 0.0)]
         self.failing()
         (event,) = Browser(self.admin()).events
         self.assertEqual([part.get("reason") for part in event["health"]["parts"]], [None, "connection refused"])
@@ -365,7 +365,7 @@ class StatusTests(AdminCase):
             self.journal.calls.ended(name, failed(504, "x" * 1000), 0.312345, self.reactor.seconds(), queued=False)
         self.not_ready = self.gateway = "y" * 1000
         self.running = dict.fromkeys(names, 12)
-        self.consumers = [Consumer("S" * 500, "c", 10**9, 1000, 1000)] * 50
+        self.consumers = [Consumer("S" * 500, "c", 10**9, 1000, 1000, 0.0)] * 50
         browser = Browser(self.admin())
         self.failing(200, FunctionCall(names[0], call_id="c"), failed(504, "x" * 1000))
         self.reactor.advance(1)

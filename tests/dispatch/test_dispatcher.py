@@ -100,6 +100,22 @@ class CallingTests(DispatcherCase):
         self.assertEqual((dispatcher.inflight, dispatcher.pending, dispatcher._calls), (0, 0, {}))
         self.assertEqual((self.journal.counts.received, self.journal.counts.succeeded), (1, 1))
 
+    def test_details_by_function(self) -> None:
+        """Retries and dead letters are counted by the function's full name, of a stream's messages as of others."""
+        for durable in (False, True):
+            dispatcher = self.dispatcher(dead_letters=FakeDeadLetters(), attempts=2, codes=frozenset({503}))
+            self.journal.calls.is_known = lambda name: True
+            for attempt in (1, 2) if durable else (1,):
+                dispatcher.dispatch(message(durable=durable, attempt=attempt))
+                self.gateway.end(Outcome(503))
+            if not durable:
+                self.clock.advance(1)
+                self.gateway.end(Outcome(503))
+            ((name, place),) = self.journal.calls.by_function()
+            found = (name, place.codes, place.retries, place.dead_letters)
+            self.assertEqual(found, ("figlet", {503: 2}, {503: 1}, {503: 1}), durable)
+            self.assertEqual(self.journal.counts.by_way, {"envelope": 1})
+
     def test_counted(self) -> None:
         """Each attempt is counted by its function's full name: how long it took, how long it waited for its slot."""
         dispatcher = self.dispatcher(limits=Limits(inflight=1), attempts=2, codes=frozenset({503}))
@@ -166,7 +182,7 @@ class CallingTests(DispatcherCase):
         self.patch(delivery, "answer", answer)
         dispatcher.dispatch(delivery)
         self.gateway.end(OK)
-        self.assertEqual(self.journal.counts.replies_lost, 1)
+        self.assertEqual(self.journal.counts.replies_lost, {"not_published": 1})
         after = message()
         dispatcher.dispatch(after)
         self.gateway.end(OK)

@@ -21,7 +21,7 @@ class FanOutTests(SynchronousTestCase):
 
     def fan_out(self, *functions: str, **more: Any) -> FanOut:
         self.delivery = FakeDelivery(b"payload", durable=True, **more)
-        self.not_sent: list[str] = []
+        self.not_sent: list[ReplyNotSent] = []
         return FanOut(self.delivery, [*functions], self.not_sent.append)
 
     def end(self, fan_out: FanOut, number: int, outcome: Outcome) -> None:
@@ -139,7 +139,8 @@ class FanOutTests(SynchronousTestCase):
 
         self.patch(self.delivery, "answer", answer)
         self.end(fan_out, 0, Outcome(200))
-        self.assertEqual((self.not_sent, self.delivery.acknowledged), (["not connected"], [("ack", None)]))
+        self.assertEqual([str(error) for error in self.not_sent], ["not connected"])
+        self.assertEqual(self.delivery.acknowledged, [("ack", None)])
 
     def test_smallest_delay(self) -> None:
         """The whole comes again when the first of its parts wants to."""

@@ -121,7 +121,7 @@ class CoreTests(AdminCase):
             "natsconnector_calls_total code=404 function=other": 10,
             "natsconnector_call_duration_seconds_count function=figlet": 50,
             "natsconnector_queue_wait_seconds_count": 80,
-            "natsconnector_messages_received_total": 85,
+            "natsconnector_messages_received_total kind=envelope": 85,
             "natsconnector_messages_succeeded_total": 50,
             "natsconnector_messages_failed_total code=500": 20,
             "natsconnector_messages_refused_total code=400": 5,
@@ -287,7 +287,7 @@ class CoreTests(AdminCase):
         try:
             await self.until("/readyz", 200)
             await self.request(envelope())
-            self.assertEqual((await self.figures())["natsconnector_messages_received_total"], 1)
+            self.assertEqual((await self.figures())["natsconnector_messages_received_total kind=envelope"], 1)
         finally:
             os.kill(process, signal.SIGTERM)
         while (folder / "pid").exists():

@@ -58,16 +58,41 @@ class CallsTests(SynchronousTestCase):
         self.assertEqual(self.codes()["d"], {504: 1})
 
     def test_most(self) -> None:
-        """So many functions have places of their own, a fifth of them durations; the rest share one place."""
+        """So many functions have places of their own, a sixth of them details; the rest share one place."""
         for number in range(20):
             self.end(f"f{number}", OK)
         found = dict(self.calls.by_function())
         self.assertEqual([*found], [*(f"f{number}" for number in range(10)), OTHER])
         self.assertEqual(found[OTHER].codes, {200: 10})
-        self.assertEqual(
-            [name for name, calls in found.items() if self.calls.has_durations(calls)], ["f0", "f1", OTHER]
-        )
+        self.assertEqual([name for name, calls in found.items() if self.calls.has_details(calls)], ["f0", "f1", OTHER])
         self.assertEqual(sum(found[OTHER].durations.counts), 18)
+        for number in range(20):
+            self.calls.retried(f"f{number}", 503)
+            self.calls.dead_letter(f"f{number}", 500)
+        self.assertEqual((found["f1"].retries, found["f1"].dead_letters), ({503: 1}, {500: 1}))
+        self.assertEqual((found[OTHER].retries, found[OTHER].dead_letters), ({503: 18}, {500: 18}))
+
+    def test_most_codes(self) -> None:
+        """A function that answers with ever other numbers has few of them counted, and the sum stays right."""
+        for status in range(100, 600):
+            self.end("f", Outcome(status))
+        codes = self.codes()["f"]
+        self.assertEqual((len(codes), codes[100], codes[0]), (11, 1, 490))
+
+    def test_without_response(self) -> None:
+        """Calls without a response are counted by the reason, which is the platform's fault or the function's."""
+        self.end("f", failed(502, "refused", gateway_down=True))
+        for status in (504, 413, 502, 503):
+            self.end("f", failed(status, "no response"))
+        self.end("f", Outcome(504))
+        expected = {"unreachable": 1, "timeout": 1, "too_large": 1, "broken": 1, "other": 1}
+        self.assertEqual(self.calls.without_response, expected)
+
+    def test_only_what_has_no_call(self) -> None:
+        """A dead letter of a message that was no call is counted among the others, which alone have a place then."""
+        self.calls.dead_letter("", 400)
+        (found,) = self.calls.by_function()
+        self.assertEqual((found[0], found[1].dead_letters), (OTHER, {400: 1}))
 
     def test_gateway_away(self) -> None:
         """What tells of the gateway's absence is no answer of it."""

@@ -86,7 +86,7 @@ class EndTests(JournalCase):
             journal = Journal(self.clock)
             journal.ended(Ending(FakeDelivery(), call, UNREACHABLE, 1, 0.5))
             journal.ended(Ending(FakeDelivery(headers=headers), None, failed(400, "not JSON"), 0, 0.5))
-            journal.retrying(FakeDelivery(durable=True), call, UNREACHABLE, 1, 2.0)
+            journal.retrying(FakeDelivery(durable=True), call, UNREACHABLE, 1, 2.0, call.function)
         self.assertEqual([event["trace_id"] for event in self.events], [trace_id] * 3)
 
     def test_left(self) -> None:
@@ -166,7 +166,7 @@ class AttemptTests(JournalCase):
             journal = Journal(self.clock)
             for number in range(3):
                 call = FunctionCall("figlet", call_id=f"id-{number}")
-                journal.retrying(FakeDelivery(durable=True), call, Outcome(500), 1, 2.0)
+                journal.retrying(FakeDelivery(durable=True), call, Outcome(500), 1, 2.0, call.function)
             journal.ended(
                 Ending(FakeDelivery(durable=True), FunctionCall("figlet", call_id="id-0"), Outcome(200), 2, 1)
             )
@@ -187,7 +187,7 @@ class AttemptTests(JournalCase):
         """On core NATS the end comes soon, and is told then."""
         with capturedLogs() as self.events:
             journal = Journal(self.clock)
-            journal.retrying(FakeDelivery(), CALL, Outcome(503), 1, 0.5)
+            journal.retrying(FakeDelivery(), CALL, Outcome(503), 1, 0.5, CALL.function)
         self.assertEqual((self.lines(), journal.counts.retries), ([], 1))
 
 
@@ -200,7 +200,7 @@ class ReportTests(JournalCase):
             journal = Journal(self.clock)
             journal.report.work = lambda: (2, 5)
             for attempt in (1, 1, 1, 2):
-                journal.received(FakeDelivery(durable=True, attempt=attempt))
+                journal.received(FakeDelivery(durable=True, attempt=attempt), "envelope")
             for outcome in (Outcome(200), Outcome(200), Outcome(500)):
                 journal.ended(Ending(FakeDelivery(), CALL, outcome, 1, 0.1))
             self.clock.pump([10] * 6)
@@ -223,7 +223,7 @@ class ReportTests(JournalCase):
         with capturedLogs() as self.events:
             journal = Journal(self.clock)
             journal.report.work = lambda: (1, 0)
-            journal.received(FakeDelivery())
+            journal.received(FakeDelivery(), "envelope")
             self.clock.pump([10] * 18)
             journal.report.work = lambda: (0, 0)
             self.clock.pump([10] * 18)

@@ -8,7 +8,7 @@ from natsconnector.messages.replies import Replies, reply_headers
 from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import ReplyNotSent, ReplyTooLarge
-from natsconnector.nats import Msg
+from natsconnector.nats import Msg, PermissionsViolation
 from tests.nats.fakes import World
 
 
@@ -43,7 +43,8 @@ class ReplySubjectTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
         self.peer = self.world.connected()
-        self.replies = Replies(self.world.client, ["_INBOX.>", "results.*"])
+        self.reasons: list[str] = []
+        self.replies = Replies(self.world.client, ["_INBOX.>", "results.*"], not_sent=self.reasons.append)
         self.replies.never(["function.*", "dead"])
 
     def test_of_a_message(self) -> None:
@@ -67,6 +68,7 @@ class ReplySubjectTests(SynchronousTestCase):
             "results." + "a" * 9999,
         ):
             self.assertIsNone(self.replies.subject_of_header(bad), bad)
+        self.assertEqual(self.reasons, ["not_allowed"] * 5)
         replies = Replies(self.world.client, [">"])
         replies.never(["t"])
         self.assertEqual((replies.subject_of_header("t"), replies.subject_of_header("u")), (None, "u"))
@@ -97,6 +99,12 @@ class ReplySubjectTests(SynchronousTestCase):
             heard = self.peer.heard()
             self.assertEqual(b"Natsconnector-Hops" in heard, header is not None)
             self.assertIn(header or b"X-Call-Id: id", heard)
+
+    def test_refused(self) -> None:
+        """A reply that the server refuses is counted; an acknowledgement or a dead letter is none."""
+        for subject in ("_INBOX.a", "$JS.ACK.S.C.1.1.1.1.0", "dead"):
+            self.replies.refused(PermissionsViolation("no", "publish", subject, None))
+        self.assertEqual(self.reasons, ["refused"])
 
     def test_not_sent(self) -> None:
         """Why a reply could not be published, and whether a smaller one could be."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from natsconnector.messages import in_hand
+from natsconnector.messages import in_hand, past
 from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.in_hand import JetStreamDelivery
 from natsconnector.messages.replies import Replies
@@ -371,16 +371,34 @@ class ProgressTests(SourceCase):
     def test_what_has_ended_is_forgotten(self) -> None:
         """Below the consumer's floor nothing comes again, and what is remembered is bounded."""
         self.take()
-        self.patch(in_hand, "_MOST_DONE", 5)
+        self.patch(past, "_MOST_DONE", 5)
         for sequence in range(1, 9):
             self.deliver(sequence)
             self.deliveries[-1].ack()
             self.said()
-        self.assertEqual(len(self.source._in_hand._done), 5)
+        self.assertEqual(len(self.source._in_hand.past._done), 5)
         self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 7}}
         self.clock.advance(5)
         self.said()
-        self.assertEqual([sequence for sequence, _ in self.source._in_hand._done], [8])
+        self.assertEqual([sequence for sequence, _ in self.source._in_hand.past._done], [8])
+
+    def test_oldest(self) -> None:
+        """How old the oldest message is that is here or was given back, until it is acknowledged, here or elsewhere."""
+        self.take()
+        self.clock.advance(TIME_NS / 1e9 + 10 - self.clock.seconds())
+        self.said()
+        self.assertEqual(self.source.oldest_unacknowledged_s, 0.0)
+        self.deliver(1, time_ns=TIME_NS)
+        self.deliver(2, time_ns=TIME_NS + 4 * 10**9)
+        self.assertAlmostEqual(self.source.oldest_unacknowledged_s, 10.0, 3)
+        self.deliveries[0].nak(60.0)
+        self.assertAlmostEqual(self.source.oldest_unacknowledged_s, 10.0, 3)
+        self.api.answers["CONSUMER.INFO.S.C"] = {"config": CONSUMER, "ack_floor": {"stream_seq": 1}}
+        self.clock.advance(5)
+        self.said()
+        self.assertAlmostEqual(self.source.oldest_unacknowledged_s, 11.0, 3)
+        self.deliveries[1].ack()
+        self.assertEqual(self.source.oldest_unacknowledged_s, 0.0)
 
     def test_same_number_of_a_new_stream(self) -> None:
         """In a stream that was removed and made again a number names another message, not the old one."""
@@ -581,6 +599,19 @@ class LostConsumerTests(SourceCase):
         self.stream("now")
         self.lose()
         self.assertEqual(self.made()["deliver_policy"], "all")
+
+    def test_given_back_to_a_stream_that_is_gone(self) -> None:
+        """A message that was given back is no longer waited for when its stream was made anew."""
+        self.stream("then")
+        self.take()
+        self.deliver(1)
+        self.deliveries[0].nak(60.0)
+        self.clock.advance(TIME_NS / 1e9 + 10 - self.clock.seconds())
+        self.said()
+        self.assertGreater(self.source.oldest_unacknowledged_s, 9.0)
+        self.stream("now")
+        self.lose()
+        self.assertEqual(self.source.oldest_unacknowledged_s, 0.0)
 
     def test_defect(self) -> None:
         """A defect of ours is logged, and the flow begins again."""

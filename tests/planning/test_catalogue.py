@@ -43,6 +43,16 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual(self.catalogue.terms("cat.team").timeout_s, 9)
         self.assertIsNone(self.catalogue.terms("unknown").timeout_s)
 
+    def test_unwanted_topics(self) -> None:
+        """How many of the topics that are listened on nobody wants: none that a function's topic meets."""
+        catalogue = Catalogue(
+            self.clock, lambda: succeed([FIGLET]), wanted_topics=("banner", "banners", "*.new", "orders", "a.>")
+        )
+        self.addCleanup(catalogue.stop)
+        self.assertEqual(catalogue.unwanted_topics, 0)
+        catalogue.start()
+        self.assertEqual(catalogue.unwanted_topics, 3)
+
     def test_first_list_is_empty(self) -> None:
         """An empty list is a list: whoever waits for the first one is told."""
         told: list[bool] = []
