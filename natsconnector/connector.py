@@ -176,7 +176,8 @@ class Connector(Service):
             )
         self.dispatcher.give_up()
         if self.callbacks is not None:
-            # Until now, for results of calls of a moment ago. What has come in is published before NATS is closed.
+            # Callbacks are taken until now, for results of calls of a moment ago. Results that have come in are
+            # published before NATS is closed.
             await self.callbacks.stop()
         if self.client.ready:
             try:

@@ -78,14 +78,14 @@ class Events:
     def _tick(self) -> None:
         # Before anything that could fail: one defect must not be the last event.
         self._timer = self._clock.callLater(_INTERVAL_S, self._tick)
-        # What is not read is kept by the transport up to a bound, and by the kernel: who is still behind after a second
-        # does not read. A browser that was only slow comes again by itself.
+        # The transport keeps what a browser does not read, up to a bound, and so does the kernel: a browser that is
+        # still behind after a second does not read. One that was only slow connects again by itself.
         for listener in [each for each in self._listeners if each.is_behind]:
             self._drop(listener)
         if not self._listeners:
             return
         news = self._status.news()
-        # Older than these news, it would lack them for who comes next.
+        # An event older than these news lacks them, which whoever listens next would miss.
         self._whole = None
         for listener in list(self._listeners):
             listener.request.write(news)

@@ -106,7 +106,7 @@ def pages(health: Health, metrics: Make, events: Events) -> Pages:
     """All there is to be read."""
 
     def healthz(accept: str) -> Page:
-        # That this is answered shows that the reactor makes progress.
+        # The answer itself shows that the reactor makes progress.
         fault = health.fault()
         if fault is None:
             return Page(b"ok\n")

@@ -90,7 +90,7 @@ class Admin(Service):
         finally:
             self._heartbeat.stop()
             self._history.stop()
-            # Until now, so that who looks sees it stop.
+            # The site stays open until now, so that a browser sees the connector stop.
             self._events.stop()
             await self._listening.stop()
             await self.site.close(_CLOSE_S)

@@ -117,7 +117,7 @@ def make_tracer(reactor: Any, settings: Settings) -> ITracer | None:
     """What sends traces, where they are wanted."""
     if not settings.sends_traces:
         return None
-    # Not at the top: nothing of these libraries is loaded unless they are used.
+    # The import is not at the top: the libraries are loaded only where traces are sent.
     from natsconnector.tracing.export import Export
     from natsconnector.tracing.spans import OpenTelemetry
 

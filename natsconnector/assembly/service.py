@@ -25,7 +25,7 @@ from natsconnector.signals import Signals
 
 def makeService(options: Options) -> IService:
     """The connector as ``options`` want it, for twistd and twist."""
-    # Not at the top: importing the reactor chooses it, and that is for twistd's --reactor.
+    # The import is not at the top: importing the reactor chooses it, and that choice belongs to twistd's --reactor.
     from twisted.internet import reactor
 
     connector = make_connector(reactor, options.settings)
@@ -38,7 +38,7 @@ def makeService(options: Options) -> IService:
 def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IService:
     if not settings.embedded:
         return connector
-    # Not at the top either: it needs packages of the extra `embedded`.
+    # The import is not at the top either: the module needs packages of the extra `embedded`.
     try:
         from natsconnector.local.embedded import Embedded
     except ModuleNotFoundError as e:

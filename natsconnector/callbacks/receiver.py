@@ -108,7 +108,7 @@ class Receiver:
 
     async def _take(self, ticket: Ticket | None, headers: list[Header], body: bytes | None) -> Answer:
         if ticket is None:
-            # One answer for all that is not ours: it tells nothing about keys and seals.
+            # Every URL that we did not seal gets the same answer, which tells nothing about keys and seals.
             return self._refuse(http.NOT_FOUND, "unknown", "it is none that was sealed with one of the keys")
         if ticket.expires_at_s < self._now_s():
             return self._refuse(http.GONE, "expired", f"the result of {ticket.function} comes too late")

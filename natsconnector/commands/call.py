@@ -52,7 +52,8 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
         client.start()
         await connected(reactor, client, arguments.wait)
         envelope = json.dumps({"function": arguments.function, "params": params}).encode()
-        # A little longer than the connector waits, so that its own word about a time-out can come.
+        # The requester waits a little longer than the connector does, so that the connector's own word about a time-out
+        # can come.
         answer = await _answer(reactor, client, subject, envelope, settings.timeout_s + 5.0)
     except NatsError as e:
         raise SystemExit(f"no answer: {e}") from None

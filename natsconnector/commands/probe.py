@@ -65,7 +65,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
         status, text = await _ask(reactor, url, path).addTimeout(arguments.wait, reactor)
     except Exception as e:
         failures = e.reasons if isinstance(e, ResponseFailed) else [Failure(e)]
-        # A time-out cancels what goes on, of which the agent makes a failure of its own.
+        # A time-out cancels the request, and the agent makes a failure of its own of that.
         if any(each.check(TimeoutError, CancelledError) for each in failures):
             raise SystemExit(f"{where} has not answered within {arguments.wait:g} s") from None
         reason = "; ".join(each.getErrorMessage() for each in failures)

@@ -126,7 +126,7 @@ async def _redrive(
     )
     if not arguments.dry_run:
         await redrive.check_that_letters_can_be_removed(last)
-    # Not those that come while it runs: what fails again at once would go round for ever.
+    # Letters that come while redrive runs are left: a message that fails again at once would go round for ever.
     async for letter, result, detail in redrive.run(last, arguments.limit):
         tally.add(result)
         if result is Result.LEFT or result is Result.WOULD_PUT_BACK:

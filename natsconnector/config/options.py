@@ -117,7 +117,8 @@ def _log_by_settings(parent: Any, chosen: Settings) -> None:
         parent["fileLogObserverFactory"] = lambda stream: logs.observer(stream, chosen.log_format, chosen.log_level)
         return
     if parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
-        # In the foreground whoever started it knows the process; a second one in this folder would refuse to start.
+        # In the foreground whoever started twistd knows the process; with a pid file, a second connector in this folder
+        # would refuse to start.
         parent["pidfile"] = ""
     if not parent.get("logger") and not parent.get("syslog"):
         path = parent.get("logfile") or ("-" if parent.get("nodaemon") else "twistd.log")

@@ -91,7 +91,7 @@ def list_of(parse_item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
                 try:
                     parsed.append(parse_item(item))
                 except ValueError as e:
-                    # By its place, since an item may hold a secret.
+                    # The text names an item by its place, since the item may hold a secret.
                     faults.append(f"has an item, number {position}, that {e}" if len(items) > 1 else str(e))
         if faults:
             raise ValueError("; it ".join(faults))

@@ -72,7 +72,7 @@ class FanOut:
         call_ids = {part.reply.call_id for part in self.parts if part.reply is not None}
         error = f"{len(failures)} of {len(self.parts)} functions failed" if failures else None
         body = json.dumps([part.entry for part in self.parts], separators=(",", ":")).encode()
-        # One id for all is the publisher's own; ids that were derived differ by function.
+        # A call id that all functions share is the publisher's own; ids that we derived differ by function.
         call_id = call_ids.pop() if len(call_ids) == 1 else self._delivery.identity
         return Reply(max(failures, default=200), body, (("Content-Type", "application/json"),), error, call_id)
 

@@ -14,7 +14,7 @@ from natsconnector.journal.journal import Journal
 from natsconnector.model.outcome import Outcome
 from natsconnector.model.retries import doubled_s
 
-# Between two probes at the most: what waits for the gateway is to go within two seconds of its return.
+# The longest time between two probes: calls that wait for the gateway are to go within two seconds of its return.
 _PROBE_WAIT_S = (0.1, 1.0)
 # A trial call that takes longer has reached a function.
 _TRIAL_S = 1.0

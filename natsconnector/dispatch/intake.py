@@ -142,7 +142,8 @@ class Intake:
 
     def _overloaded(self) -> Outcome:
         backlog = self._backlog
-        # Which calls wait longest, and for what, is looked for once: there may be a function for each of them.
+        # Finding the oldest call and the busiest function takes a look at each function that waits, so it is done once
+        # for an episode of overload.
         is_told = self._journal.is_overloaded
         oldest_s, busiest = (0.0, None) if is_told else (self.oldest_s, backlog.busiest)
         self._journal.shed(backlog.pending, backlog.pending_bytes, oldest_s, busiest)

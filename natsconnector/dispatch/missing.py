@@ -33,7 +33,7 @@ class Missing:
             if len(self._since) >= _MOST_NAMES:
                 self._since = {each: at for each, at in self._since.items() if now_s - at < 2 * self._grace_s}
             if len(self._since) >= _MOST_NAMES:
-                # There is no place for another name: the message's own attempts tell for how long it has waited.
+                # There is no place for another name: the message's own attempts tell how long it has waited.
                 waited_s = sum(doubled_s(*_WAIT_S, before) for before in range(min(attempt - 1, 100)))
                 return delay_s if waited_s < self._grace_s else None
             since = self._since[name] = now_s

@@ -60,7 +60,7 @@ class GatewayAgent:
             reactor, origin, min(timeout_s, CONNECT_TIMEOUT_S), ca_file
         )
         self._factory = _ConnectionFactory(self)
-        # Which rest, and since when, in seconds; the one that began last comes last.
+        # Idle connections, and since when each is idle, in seconds; the one that became idle last comes last.
         self._idle: dict[Connection, float] = {}
         self._sweep_timer: Any = None
         self._closed = False

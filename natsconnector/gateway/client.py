@@ -72,7 +72,7 @@ class GatewayClient:
         self._queued = f"POST {origin.prefix}/async-function/"
         self._constant = f" HTTP/1.1\r\nHost: {origin.host_header}\r\nUser-Agent: {USER_AGENT}\r\n"
         self._constant_lines = self._constant.count("\n")
-        # Whether this gateway marks what it answers. Only answers that no function can have made say so.
+        # Whether this gateway marks its answers. Only answers that no function can have made tell.
         self._marks_answers = False
 
     def call(self, call: FunctionCall) -> Deferred[Outcome]:

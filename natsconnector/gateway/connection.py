@@ -27,7 +27,7 @@ from natsconnector.gateway.errors import (
 )
 from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Reply, ResponseParser
 
-# What a TLS connection takes without being asked whether it has sent it when the response comes.
+# A request of so many bytes over TLS counts as sent when its response comes; of a longer one the transport is asked.
 _SENT_SOON_BYTES = 65536
 
 
@@ -148,8 +148,8 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         transport: Any = self.transport
         if isinstance(transport, TcpConnection) and not transport.TLS:
-            # Writing at once, not when the reactor finds that it can, saves three system calls of five. And it tells
-            # whether anything went out.
+            # Writing at once, instead of when the reactor finds the socket writable, saves three system calls of five,
+            # and tells whether anything went out.
             self._write_now = transport.getHandle().send
             self._write_some = transport.writeSomeData
             vars(transport)["writeSomeData"] = self._write_rest

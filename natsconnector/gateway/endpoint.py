@@ -81,8 +81,8 @@ class _NameResolver:
     def resolveHostName(
         self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *args: Any, **more: Any
     ) -> IHostResolution:
-        # Python refuses a text whose labels are too long or empty, and Twisted's resolver would never end then; of
-        # bytes it asks the system.
+        # Python refuses a text whose labels are too long or empty, and Twisted's resolver would then never end. A name
+        # in bytes goes to the system's resolver as it is.
         name: Any = self._name
         if not all(0 < len(label) <= 63 for label in name.removesuffix(".").split(".")):
             name = name.encode()
@@ -202,7 +202,7 @@ class _Handshake(Protocol):
         self.when_done: Deferred[IProtocol] = Deferred(lambda _: cast(Any, self.transport).abortConnection())
 
     def handshakeCompleted(self) -> None:
-        # It is called for a certificate that has just been refused, too; connectionLost() then says why.
+        # OpenSSL calls this for a certificate that has just been refused, too; connectionLost() then says why.
         if not cast(Any, self.transport).disconnecting:
             self._protocol = self._build()
             self._protocol.makeConnection(self.transport)
@@ -220,7 +220,7 @@ class _Handshake(Protocol):
 
 def _reason(problem: BaseException | None) -> str:
     """Why a handshake did not succeed."""
-    # The names of service_identity's errors say it, their texts are reprs.
+    # The names of service_identity's errors say what is wrong; their texts are reprs.
     if type(problem).__name__ in ("VerificationError", "CertificateError"):
         return "its certificate is for another host"
     if not isinstance(problem, SSL.Error):

@@ -19,7 +19,7 @@ from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
 
 USER_AGENT = f"natsconnector/{__version__}"
-# What treq may be told about, and is settled here.
+# Options of treq that this client settles itself: callers may not give them.
 _SETTLED = frozenset("allow_redirects browser_like_redirects unbuffered reactor _stacklevel".split())
 
 

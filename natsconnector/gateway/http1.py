@@ -20,12 +20,12 @@ MAX_INTERIM_RESPONSES = 10
 _FRAMING_FACTOR = 8
 
 _BEGIN = b"HTTP/1."
-# llhttp takes less, more, and a tab before them.
+# llhttp takes fewer and more digits, and a tab before them.
 _STATUS_LINE = re.compile(rb"HTTP/1\.\d [2-5]\d\d(?= |\r|$)")
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
-# What llhttp says, in our words; the first that its text contains.
+# Errors of llhttp in our words; the first row whose text the error contains counts.
 _REASONS = (
     ("with Content-Length", "it has a Content-Length and a Transfer-Encoding"),
     ("with Transfer-Encoding", "it has a Content-Length and a Transfer-Encoding"),
@@ -223,7 +223,7 @@ class ResponseParser:
                 reason = next((ours for theirs, ours in _REASONS if theirs in text), "it is not HTTP/1.1")
                 raise BadResponse(reason) from None
 
-    # What the parser calls. An exception ends its work.
+    # Callbacks of the parser. An exception in one ends the parser's work.
 
     def on_message_begin(self) -> None:
         if self.complete:

@@ -16,9 +16,9 @@ from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
 
-# What an OpenFaaS gateway says behind a 500 when it cannot queue an asynchronous call.
+# What an OpenFaaS gateway answers behind a 500 when it cannot queue an asynchronous call.
 _NOT_QUEUED = b"Error queuing request: "
-# Its queue will never take it.
+# The queue will never take such a request.
 _TOO_LARGE = (b"request body too large", b"maximum payload", b"nats: maximum payload")
 # The NATS client of the gateway refused before anything left it. Not `nats: timeout`: the queue may have the call, and
 # only its acknowledgement not have come.
@@ -26,8 +26,8 @@ _NOT_PUBLISHED = re.compile(
     rb"nats: (outbound buffer limit exceeded|connection closed|connection draining|invalid connection"
     rb"|no servers available for connection|server is disconnected)|stan: invalid connection"
 )
-# What a gateway that scales from zero says when it cannot look a function up. It says so, too, when its provider is
-# away; only the provider's own 404 means that there is no such function.
+# A gateway that scales from zero says this when it cannot look a function up, and also when its provider is away; only
+# the provider's own 404 means that there is no such function.
 _NOT_FOUND = b"error finding function "
 _PROVIDER_SAYS_NO = b"non-200 status code (404)"
 
@@ -91,7 +91,7 @@ def outcome_of(reply: Reply, call: FunctionCall, marks_answers: bool) -> Outcome
             not_deployed = _PROVIDER_SAYS_NO in reply.body[:1000]
             gateway_down = not_executed = not not_deployed
     elif status in (502, 503, 504):
-        # The gateway marks what comes of a function, and of none that it can reach, alike.
+        # The gateway marks the answers of functions, and its own when a function cannot be reached, alike.
         gateway_down = marks_answers and reply.header(START_TIME) is None
     return Outcome(
         status,
@@ -131,7 +131,7 @@ def outcome_without(failure: Failure, call: FunctionCall) -> Outcome:
 def _is_lookup_fault(reply: Reply, call: FunctionCall) -> bool:
     """The gateway, not a function, says that it has not found this one."""
     rest = reply.body.removeprefix(_NOT_FOUND + call.function.encode())
-    # It may have added the namespace.
+    # The gateway may have added the namespace.
     return len(rest) < len(reply.body) and rest[:1] in (b":", b".") and reply.header(START_TIME) is None
 
 

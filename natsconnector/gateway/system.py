@@ -109,7 +109,7 @@ class SystemClient:
     async def _namespaces(self) -> list[str]:
         path = "/system/namespaces"
         answer = await self._get(path)
-        # Gateways that have but one answer so, and not all of them with JSON.
+        # Gateways with one namespace answer so, and not all of them with JSON.
         if answer.status == 404 or (answer.status == 200 and not answer.body.strip()):
             return []
         namespaces = _list(path, answer)

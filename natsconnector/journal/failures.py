@@ -70,6 +70,7 @@ def why(outcome: Outcome) -> str:
 
 
 def _cleaned(text: str) -> str:
-    # Cut twice: an escape is longer than what it stands for, and nobody's text need be cleaned at full length.
+    # The reason is cut twice: an escape is longer than the character that it stands for, and no text need be cleaned at
+    # full length.
     text = shown(" ".join(text[: 2 * _MOST_CHARACTERS].split()))
     return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."

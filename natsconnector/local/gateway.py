@@ -93,7 +93,7 @@ class LocalGateway:
             await maybeDeferred(port.stopListening)
         await self._invocations.finish(STOP_GRACE_S)
         await self._site.close()
-        # Until their connections were closed, clients could still send calls.
+        # Clients could still send calls until their connections were closed.
         await self._invocations.finish(0)
         await self._invocations.when_idle()
         self._invocations.kill_left()

@@ -101,7 +101,7 @@ class Invocations:
         self._retries = retries
         self._reactor = reactor
         self._processes = FunctionProcesses(reactor, timeout_s)
-        # One connection a callback: none is left over to be closed at the end.
+        # Each callback has a connection of its own, so that none is left to be closed at the end.
         no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
         pool = HTTPConnectionPool(reactor, persistent=False)
         pool._factory = _QuietFactory

@@ -63,7 +63,7 @@ class Session:
         if self._is_over():
             return
         if not self.is_reaped:
-            # First, for until it has made its session the group is not there.
+            # The process first: its group is not there until the process has made its session.
             with suppress(ProcessLookupError):
                 os.kill(self._pid, SIGKILL)
         self._signal_group(SIGKILL)

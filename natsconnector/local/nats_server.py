@@ -130,7 +130,7 @@ class NatsServer:
             arguments += ["-js", "-sd", os.fspath(self._jetstream_dir)]
         config: str | None = None
         if self._config_text is not None:
-            # It is read before the server listens and may hold passwords: it does not stay.
+            # The server reads the file before it listens; the file may hold passwords, so it does not stay.
             descriptor, config = tempfile.mkstemp(prefix="nats-server-", suffix=".conf")
             with open(descriptor, "w", encoding="utf-8") as file:
                 file.write(self._config_text)

@@ -236,13 +236,14 @@ class _Run(ProcessProtocol):
         self._kill()
 
     def _cancel(self, answer: Deferred[Answer]) -> None:
-        # Before the kill, which may end the process so soon that it would be an answer.
+        # The answer is set before the kill, since the process may end so soon that its end would be taken for an
+        # answer.
         answer.errback(CancelledError())
         self._kill()
 
     def _kill(self) -> None:
         self._session.kill()
-        # What has left the session may hold its pipes open for long, with input unread: we let go of our ends.
+        # A process that has left the session may hold these pipes open for long, with input unread: we close our ends.
         for pipe in list(self._process().pipes.values()):
             pipe.connectionLost(Failure(ConnectionDone()))
 

@@ -137,7 +137,7 @@ class _AsyncCall(_FunctionRoute):
     def start(self, request: Request, name: str, call: Call) -> bytes | int:
         callback_url = (request.getHeader(b"X-Callback-Url") or b"").decode("utf-8", "replace")
         try:
-            # Reading the port is what checks it. Other than this the real gateway takes anything, an empty value too.
+            # Reading the port checks it. Apart from the port the real gateway takes anything, an empty value too.
             _ = urlsplit(callback_url).port
         except ValueError as error:
             return _text(request, HTTPStatus.BAD_REQUEST, f"X-Callback-Url: {error}\n")
@@ -197,7 +197,7 @@ class _System(Resource):
         if self._credentials is None:
             return True
         given = (request.getUser(), request.getPassword())
-        # Both are compared, each in constant time: how long it takes tells nothing.
+        # Both are compared, each in constant time, so that the duration tells nothing.
         matches = [hmac.compare_digest(a, b.encode()) for a, b in zip(given, self._credentials, strict=True)]
         return all(matches)
 

@@ -151,7 +151,7 @@ def check_consumer(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted)
 def _fits(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted) -> bool:
     if consumer.filters != (">",) or ">" in wanted.subjects:
         return set(consumer.filters) == set(wanted.subjects)
-    # It takes all that is in the stream: that fits if nothing else can be in it.
+    # A consumer without filter takes all that is in the stream: that fits if the stream can hold nothing else.
     return bool(stream.held) and all(any(covers(wide, narrow) for wide in wanted.subjects) for narrow in stream.held)
 
 
@@ -168,7 +168,7 @@ async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done:
         **_filters(jetstream, wanted),
     }
     if stream.retention == "workqueue":
-        # What was acknowledged is gone from such a stream, and it allows no other beginning.
+        # A work-queue stream removes what was acknowledged, and allows no other beginning.
         config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {"deliver_policy": "all"}
     elif done is not None and done[0] == stream.created:
         config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {
@@ -187,7 +187,8 @@ async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done:
     try:
         check_consumer(consumer, stream, wanted)
     except NotUsable:
-        # The server has not understood all of it, and what it has made would take what nobody asked for.
+        # The server has not understood all of the request, and the consumer that it has made would take messages that
+        # nobody asked for.
         await jetstream.delete_consumer(wanted.stream, wanted.consumer)
         raise
     start = config.get("opt_start_seq")
@@ -199,7 +200,7 @@ def _filters(jetstream: JetStream, wanted: Wanted) -> dict[str, Any]:
         return {"filter_subject": wanted.subjects[0]}
     server = jetstream.server_version
     if server is not None and version(server) < _SEVERAL_FILTERS_SINCE:
-        # It would ignore the list and give the consumer everything that is in the stream.
+        # An older server would ignore the list and give the consumer everything that is in the stream.
         raise NotUsable(f"a consumer of several subjects needs nats-server 2.10 or newer, this is {server}")
     return {"filter_subjects": list(wanted.subjects)}
 

@@ -79,7 +79,8 @@ class InHand:
     def free(self) -> int:
         """How many messages may come now."""
         if self.refusal is not None:
-            # What is called cannot be acknowledged, and would be called again: one at a time shows whether it can.
+            # While acknowledgements are refused every message would be called again: taking one at a time shows whether
+            # they still are.
             return 0 if self._pause is not None or self._is_asking or self._unsettled else 1
         held_back = 0
         if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:

@@ -19,7 +19,7 @@ class Past:
     """
 
     def __init__(self) -> None:
-        # In the order of their ends.
+        # Sequences in the order in which their messages ended.
         self._done: dict[Name, bytes] = {}
         self._given_back: set[Name] = set()
 

@@ -198,7 +198,7 @@ class Redrive:
                 f"stream {self._stream} does not allow that messages are removed (deny_delete, or sealed)"
             )
         try:
-            # There is no such message, which the server says to everybody who may remove messages.
+            # The server says that there is no such message to everybody who may remove messages.
             await self._jetstream.delete_message(self._stream, last + 1_000_000)
         except JetStreamError:
             return
@@ -248,7 +248,8 @@ class Redrive:
         return self._listening[subject]
 
     async def _publish_on_core(self, subject: str, payload: bytes, headers: list[Header]) -> None:
-        # As a request, since the server tells at once when nobody hears it. The answer itself is not waited for.
+        # The message goes as a request, since the server then tells at once when nobody hears it. The answer itself is
+        # not waited for.
         asked = self._client.request(subject, payload, headers=headers)
         faults: list[Failure] = []
         asked.addErrback(faults.append)

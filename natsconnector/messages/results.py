@@ -18,7 +18,8 @@ from natsconnector.nats.jetstream import NOT_ENABLED, NOT_ENABLED_FOR_ACCOUNT, J
 
 MESSAGE_ID = "Nats-Msg-Id"
 _FLUSH_S = 5.0
-# How long it counts whether a stream listens on a subject. One that is made meanwhile gets the results all the same.
+# For so long it is remembered whether a stream listens on a subject. A stream that is made meanwhile gets the results
+# all the same.
 _LOOK_AGAIN_S = 30.0
 _MOST_SUBJECTS = 1024
 _INBOXES = "_INBOX."
@@ -70,7 +71,7 @@ class Results:
             try:
                 await store(self._jetstream, subject, payload, headers, "the result")
             except ReplyNotSent:
-                # There may be no stream any more.
+                # The stream may be gone.
                 self._listens.pop(subject, None)
                 raise
             return

@@ -13,7 +13,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2:
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\ud7ff\ue000-\U0010ffff]*")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,256})?", re.ASCII)
 
-# A longer name is no header that anybody means: what is remembered of names is bounded by it.
+# A longer name is no header that anybody means; the bound keeps small what is remembered of names.
 _LONGEST_NAME = 128
 # Hop-by-hop and framing headers (RFC 9110, 7.6.1). Only the HTTP client may set these, never a publisher or a function.
 _CONNECTION = frozenset(

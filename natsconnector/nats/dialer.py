@@ -68,7 +68,7 @@ class Dialer:
         #: Why there is no connection.
         self.last_error: NatsError | None = None
         self._stopping = False
-        # What is being waited for: at most one of these is set.
+        # The steps of an attempt that can be waited for: at most one is set.
         self._attempt: Deferred[None] | None = None
         self._sleep: Deferred[None] | None = None
         self._connection: Connection | None = None
@@ -195,7 +195,7 @@ class Dialer:
 
     def _report_failures(self, failures: dict[str, NatsError], delay_s: float) -> None:
         """Say why nothing works."""
-        # That a connection was lost has been said already, also when it was a short one.
+        # The log has the loss of a connection already, also of a short one.
         reasons = sorted(
             f"{name}: {_reason(error)}" for name, error in failures.items() if not isinstance(error, ConnectionLost)
         )

@@ -30,7 +30,7 @@ class Draining:
         self._session = session
         self._flush = flush
         self._close = close
-        #: Whether it has begun: there are no new subscriptions any more.
+        #: Whether the drain has begun: there are no new subscriptions any more.
         self.begun = False
 
     def check_may_subscribe(self) -> None:

@@ -62,7 +62,7 @@ class LiteralNameEndpoint:
 
     def _addresses(self) -> list[tuple[int, str]]:
         try:
-            # Bytes, since Python encodes text with IDNA before it asks the system's resolver.
+            # The name goes as bytes, since Python encodes text with IDNA before it asks the system's resolver.
             found = socket.getaddrinfo(self._host.encode("ascii"), self._port, type=socket.SOCK_STREAM)
         except OSError:
             return []

@@ -54,7 +54,7 @@ class Outlet:
         if self._waiting:
             self._buffer.add(frame, size_bytes)
             return
-        # As _write has it, without the cost of a call.
+        # These lines are those of _write, without the cost of a call.
         self._pending.append(frame)
         self._pending_bytes += len(frame)
         if self._flushing is None or self._pending_bytes >= _MOST_PENDING_BYTES:

@@ -161,7 +161,7 @@ class ServerPool:
         known = {_key(server) for server in (*stay, current)}
         new = [server for key, server in learned.items() if key not in known]
         self._random.shuffle(new)
-        # When the current one is lost, all others are worth a try before it.
+        # When the current server is lost, all others are tried before it.
         self._turn = [*stay, *new, current]
 
 

@@ -162,7 +162,8 @@ class Session:
         self.subscriptions.began()
         dropped = 0
         for size, frame in messages:
-            # Checked against another server's limits until now; beyond its own this server closes the connection.
+            # Waiting messages were checked against another server's limits; this server closes the connection for one
+            # beyond its own.
             if size > self.max_payload or (frame.startswith(b"HPUB") and not self.info.get("headers")):
                 dropped += 1
             else:

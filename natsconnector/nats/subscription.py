@@ -91,7 +91,7 @@ class Subscription:
             self._owner.send(encode.unsubscribe(self.sid))
         else:
             self._max_msgs = max_msgs
-            # The server counts from the SUB it got.
+            # The server counts from the SUB that it got.
             self._owner.send(encode.unsubscribe(self.sid, max_msgs - self._delivered_before))
 
     def drain(self) -> Deferred[None]:

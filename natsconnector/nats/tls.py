@@ -99,7 +99,7 @@ def _read(path: Path) -> bytes:
 
 def tls_reason(error: BaseException | None) -> str | None:
     """What a TLS error says, as a sentence; None when it is none."""
-    # The names of service_identity's errors say it, their texts are reprs.
+    # The names of service_identity's errors say what is wrong; their texts are reprs.
     if type(error).__name__ in ("VerificationError", "CertificateError"):
         return "the server's certificate is for another host"
     if not isinstance(error, SSL.Error):

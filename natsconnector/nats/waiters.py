@@ -22,7 +22,7 @@ class Waiters(Generic[T]):
         return waiter
 
     def _forget(self, waiter: Deferred[T]) -> None:
-        # While all of them are being fired the list is empty already.
+        # While the waiters are being fired the list is empty already.
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 

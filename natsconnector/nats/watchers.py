@@ -50,7 +50,7 @@ class Watchers(Generic[P]):
         while self._untold:
             change = self._untold.popleft()
             for key, callback in list(self._callbacks.items()):
-                # A callback that was told before this one may have removed it.
+                # A callback that was called before this one may have removed it.
                 if key in self._callbacks:
                     self._tell(callback, change)
         self._telling = False

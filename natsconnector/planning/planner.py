@@ -71,7 +71,8 @@ class Planner:
         self._terms = terms or Terms()
         self._queued = queued
         self._results = results
-        # What was found out of subjects before. Publishers choose them: only short ones are kept, and not for ever.
+        # Subjects that were looked at before. Publishers choose subjects: only short ones are remembered, and not for
+        # ever.
         self._ways: dict[str, str] = {}
 
     def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
@@ -121,7 +122,8 @@ class Planner:
 
     def way(self, subject: str) -> str:
         """By which way messages on a concrete subject ask for calls: ``envelope``, ``function`` or ``topic``."""
-        # By the concrete subject: with overlapping subscriptions in a queue group any of them may deliver the message.
+        # The concrete subject decides: with overlapping subscriptions in a queue group any of them may deliver the
+        # message.
         known = self._ways.get(subject)
         if known is None:
             known = TOPIC
@@ -173,7 +175,7 @@ class Planner:
         if not subscribers:
             raise Refused(NO_FUNCTION, f"no function is annotated with the topic {delivery.subject}")
         message = RawMessage(delivery.subject, delivery.payload, delivery.headers)
-        # One that this connector may not call is no reason to keep the message from the others.
+        # A function that this connector may not call is no reason to keep the message from the others.
         return [
             self._raw(message, delivery, function, own_id, terms, function)
             for function, terms in [each for each in subscribers if self._permissions.allows(each[0])] or subscribers

@@ -54,7 +54,7 @@ def with_result(call: FunctionCall, delivery: IDelivery, results: IResults | Non
     subject = delivery.reply_subject
     if named := call.callback_url is not None:
         if not call.callback_url.startswith(TO_SUBJECT):
-            # The result has a place of its own: that the call is accepted is the answer.
+            # The result has a place of its own, so the answer is that the call was accepted.
             return replace(call, answers_later=False)
         subject = call.callback_url.removeprefix(TO_SUBJECT)
     if subject is None:

@@ -15,9 +15,9 @@ from twisted.web.server import Request, Site
 
 from natsconnector.web.hosts import HostRule
 
-# Twisted keeps what comes behind a request that is not answered yet as a list, and sums it up at each piece.
+# Twisted keeps the bytes behind a request that is not answered yet as a list, and sums that up at each piece.
 _MAX_PIPELINED_PIECES = 64
-# What is still to be sent when a time-out closes a connection has this long.
+# So long may the rest of an answer take when a time-out closes its connection.
 _LAST_BYTES_S = 1.0
 
 
@@ -60,7 +60,7 @@ class QuietSite(Site):
         super().__init__(resource, BoundedRequest, timeout=idle_s, reactor=reactor, parsePOSTFormSubmission=False)
         self.bounds = bounds
         self._rule = rule
-        # In the order in which they began to wait for a request.
+        # Connections in the order in which they began to wait for a request.
         self._open: dict[_Channel, None] = {}
         self._when_closed: Deferred[None] | None = None
         self._is_closing = False
@@ -216,7 +216,7 @@ class _Channel(http.HTTPChannel):
         self.site.began_to_wait(self)
         super().requestDone(request)
         if not self.is_answering and not self.persistent:
-            # It is closed once the answer is sent, which takes as long as the client likes.
+            # The connection is closed once the answer is sent, which takes as long as the client likes.
             self.setTimeout(self.site.bounds.idle_s)
 
     def timeoutConnection(self) -> None:

@@ -109,7 +109,7 @@ class JetStream:
 
     def create_consumer(self, stream: str, config: Mapping[str, Any]) -> Deferred[dict[str, Any]]:
         """Make a durable consumer, named in ``durable_name``; durations are in nanoseconds."""
-        # This subject is understood by every server; the newer one has a filter in it that must agree with the body.
+        # Every server understands this subject; the newer one has a filter in it that must agree with the body.
         subject = f"CONSUMER.DURABLE.CREATE.{check_name(stream)}.{check_name(config['durable_name'])}"
         return self._request(subject, {"stream_name": stream, "config": config})
 

@@ -35,7 +35,7 @@ def publish(subject: str, payload: bytes = b"", reply: str | None = None, header
     :raises TypeError: the payload is not bytes.
     """
     if reply is None and not header_block and type(payload) is bytes:
-        # The usual message: its subject was encoded, checked and found short before.
+        # The usual message: its subject was encoded and checked before.
         known = KNOWN_SUBJECTS.get(subject)
         if known is not None:
             return b"PUB %b %d\r\n%b\r\n" % (known, len(payload), payload)

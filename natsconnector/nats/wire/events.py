@@ -82,7 +82,7 @@ class Msg:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        # Payloads do not belong into logs, and a repr is where they would get in.
+        # Payloads do not belong into logs, and logs show reprs.
         reply = f" reply={self.reply!r}" if self.reply is not None else ""
         return f"<Msg {self.subject!r} sid={self.sid}{reply} payload of {len(self.payload)} bytes>"
 

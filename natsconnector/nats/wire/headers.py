@@ -104,7 +104,7 @@ def encode_block(headers: HeadersLike) -> bytes:
     if not lines:
         return b""
     text = "".join(lines)
-    # One look at the whole block: a value must not bring a line of its own.
+    # The block is looked at once as a whole: a value must not bring a line of its own.
     if text.count("\n") != len(lines) or text.count("\r") != len(lines):
         _refuse(pairs)
     try:
@@ -156,7 +156,7 @@ def parse_block(block: bytes) -> ParsedBlock:
 
 
 def _parse(block: bytes) -> ParsedBlock:
-    # Counted before anything is made of them. The first and the blank line are none of the headers.
+    # Lines are counted before anything is made of them. The first and the blank line are no headers.
     if block.count(b"\n") > MOST_LINES + 2:
         raise ValueError(f"more than {MOST_LINES} lines")
     first, *lines = block.split(b"\r\n")

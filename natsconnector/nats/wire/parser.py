@@ -13,7 +13,8 @@ from natsconnector.nats.errors import ProtocolViolation
 from natsconnector.nats.wire.events import Err, Event, Info, Msg, Ok, Ping, Pong
 
 _MAX_DIGITS = 10
-# What comes again and again is looked up instead of checked and converted; only what has passed all checks gets there.
+# Subjects and numbers that come again and again are looked up instead of checked and converted; only those that have
+# passed all checks are remembered.
 _MOST_KNOWN = 1024
 _MOST_KNOWN_BYTES = 128
 _KNOWN_NUMBERS = {b"%d" % number: number for number in range(10_000)}
@@ -39,7 +40,7 @@ class Parser:
         self._length = 0  # of all chunks together
         self._wanted = 0  # length of the whole begun frame, 0 while its control line has no end
         self._known_subjects: dict[bytes, str] = {}
-        # They are within the usual limits, but not within any.
+        # The known numbers are within the usual limits, but not within any.
         usual = max_payload >= len(_KNOWN_NUMBERS) and max_control_line >= 2 * _MOST_KNOWN_BYTES
         self._known_numbers = _KNOWN_NUMBERS if usual else {}
         #: The framing error after which nothing is parsed any more; None while there was none.
