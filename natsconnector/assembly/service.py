@@ -15,12 +15,12 @@ from natsconnector.admin.resources import pages
 from natsconnector.admin.service import Admin
 from natsconnector.admin.status import Status
 from natsconnector.assembly.connector import make_connector, make_limits
+from natsconnector.assembly.insight import Insight
+from natsconnector.assembly.signals import Signals
 from natsconnector.config import logs
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
 from natsconnector.connector import Connector
-from natsconnector.insight import Insight
-from natsconnector.signals import Signals
 
 
 def makeService(options: Options) -> IService:

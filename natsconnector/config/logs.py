@@ -28,7 +28,7 @@ _PARTS = {
     "journal": "calls",
     "log_legacy": "twisted",
     "planning": "functions",
-    "signals": "connector",
+    "assembly": "connector",
     "tracing": "traces",
 }
 NOT_OURS = "twisted"

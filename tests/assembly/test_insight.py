@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.assembly.insight import Insight
 from natsconnector.connector import Connector
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.dispatch.settlement import Settlement
-from natsconnector.insight import Insight
 from natsconnector.journal.journal import Journal
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.limits import Limits

@@ -10,7 +10,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.signals import Signals
+from natsconnector.assembly.signals import Signals
 
 
 class FakeReactor:
