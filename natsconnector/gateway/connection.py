@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -140,7 +141,7 @@ class Connection(Protocol):
         self._exchange: Exchange | None = None
         self._write_now: Callable[[bytes], int] | None = None
         self._write_some: Callable[[bytes], Any] | None = None
-        self._socket: socket.socket | None = None
+        self._poll: Callable[[int], list[tuple[int, int]]] | None = None
         self._unsent = 0  # how often the transport has yet to say that it has written all
         self._failed_writes = 0
         self.lost = False
@@ -154,7 +155,11 @@ class Connection(Protocol):
             self._write_some = transport.writeSomeData
             vars(transport)["writeSomeData"] = self._write_rest
             transport.setTcpNoDelay(True)
-        self._socket = _socket_below(transport)
+        below = _socket_below(transport)
+        if below is not None:
+            poll = select.poll()
+            poll.register(below, select.POLLIN)
+            self._poll = poll.poll
 
     @property
     def response_begun(self) -> bool:
@@ -166,15 +171,7 @@ class Connection(Protocol):
 
         The reactor may not have got round to reading it.
         """
-        if self._socket is None:
-            return not self.lost
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return not self.lost
-        except OSError:
-            pass
-        return False
+        return not self.lost and (self._poll is None or not self._poll(0))
 
     def carry(self, exchange: Exchange) -> bool:
         """Send the request; False when surely no byte of it went out."""
@@ -265,7 +262,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
-        self._socket = None
+        self._poll = None
         vars(self.transport).pop("writeSomeData", None)  # which would keep both alive
         self._pool.lost(self)
         exchange, self._exchange = self._exchange, None

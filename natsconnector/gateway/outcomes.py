@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import overload
 
@@ -45,11 +45,18 @@ class ReplyHeaders(Sequence[Header]):
         self._headers: tuple[Header, ...] | None = None
 
     def _texts(self) -> tuple[Header, ...]:
-        if self._headers is None:
-            self._headers = tuple(
-                (name.decode("ascii"), value.decode("utf-8", "surrogateescape")) for name, value in self._reply.headers
-            )
-        return self._headers
+        headers = self._headers
+        if headers is None:
+            found = []
+            for line in self._reply.head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
+                name, _, value = line.partition(":")
+                found.append((name, value.strip(" \t")))
+            headers = self._headers = tuple(found)
+        return headers
+
+    # That of Sequence goes by the index.
+    def __iter__(self) -> Iterator[Header]:
+        return iter(self._texts())
 
     @overload
     def __getitem__(self, index: int) -> Header: ...

@@ -74,6 +74,7 @@ class Planner:
         # Subjects that were looked at before. Publishers choose subjects: only short ones are remembered, and not for
         # ever.
         self._ways: dict[str, str] = {}
+        self._random = b""
 
     def plan(self, delivery: IDelivery) -> list[PlannedCall] | None:
         """
@@ -86,35 +87,33 @@ class Planner:
         if hops_of(delivery.headers) >= _MOST_HOPS:
             raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
         own_id, route = asked_of_call(delivery.headers)
+        later = wants_result(delivery.headers)
+        planned = self._planned(delivery, own_id, route)
+        if planned is None:
+            return None
+        for position, each in enumerate(planned):
+            if later or each.call.answers_later or each.call.callback_url is not None:
+                call = with_result(each.call, delivery, self._results, has_own_id=own_id is not None)
+                check_route(call)
+                planned[position] = replace(each, call=call)
+        return planned
+
+    def _planned(self, delivery: IDelivery, own_id: str | None, route: Route) -> list[PlannedCall] | None:
+        """The calls, without what brings their results back."""
         way = self.way(delivery.subject)
         if way == ENVELOPE:
             name, params = read_envelope(delivery.payload)
-            return self._with_results([self._named(name, delivery, own_id, route, params)], delivery, own_id)
+            return [self._named(name, delivery, own_id, route, params)]
         if way == FUNCTION:
             name = function_name(self._named_by(delivery.subject) or "")
-            return self._with_results([self._named(name, delivery, own_id, route, None)], delivery, own_id)
+            return [self._named(name, delivery, own_id, route, None)]
         if route is not ROOT:
             # Who deploys a function binds it to events; who publishes them names no function, and opens none of its
             # routes.
             raise Malformed("Function-Path and Function-Method are for messages that name a function, not for topics")
         if self._catalogue is not None and not self._catalogue.is_known:
             return None
-        return self._with_results(self._topic(delivery, own_id), delivery, own_id)
-
-    def _with_results(self, planned: list[PlannedCall], delivery: IDelivery, own_id: str | None) -> list[PlannedCall]:
-        """The same calls, with URLs of ours where their results are to be published."""
-        later = wants_result(delivery.headers)
-        return [
-            replace(each, call=self._with_result(each.call, delivery, has_own_id=own_id is not None))
-            if later or each.call.answers_later or each.call.callback_url is not None
-            else each
-            for each in planned
-        ]
-
-    def _with_result(self, call: FunctionCall, delivery: IDelivery, *, has_own_id: bool) -> FunctionCall:
-        call = with_result(call, delivery, self._results, has_own_id=has_own_id)
-        check_route(call)
-        return call
+        return self._topic(delivery, own_id)
 
     def is_missing(self, function: str) -> bool:
         """Whether there is a list of functions, and a function of this full name is not in it."""
@@ -204,4 +203,10 @@ class Planner:
 
     def _call_id(self, delivery: IDelivery, function: str) -> str:
         # The same on every attempt and every replica, if anything makes that possible.
-        return f"{delivery.identity}-{function}" if delivery.identity is not None else os.urandom(16).hex()
+        if delivery.identity is not None:
+            return f"{delivery.identity}-{function}"
+        # One system call gives many.
+        if not self._random:
+            self._random = os.urandom(4096)
+        taken, self._random = self._random[:16], self._random[16:]
+        return taken.hex()

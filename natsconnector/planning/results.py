@@ -13,6 +13,7 @@ from natsconnector.planning.calls import TO_SUBJECT, shown
 
 ASYNC = "Function-Async"
 """Of a message: ``true`` has the function called asynchronously, with its result on the reply subject."""
+_ASYNC = ASYNC.lower()
 
 
 class IResults(Protocol):
@@ -37,7 +38,7 @@ def wants_result(headers: Iterable[Header]) -> bool:
     :raises Malformed: the header has another value than ``true`` and ``false``.
     """
     for name, value in headers:
-        if name.lower() == ASYNC.lower():
+        if name.lower() == _ASYNC:
             if value.lower() not in ("true", "false"):
                 raise Malformed(f"the header {ASYNC} is neither true nor false: {shown(value)}")
             return value.lower() == "true"
