@@ -36,6 +36,12 @@ async def measure(reactor: Any, arguments: argparse.Namespace) -> dict[str, Any]
         "bodies of 10 kB": (pair, partial(bench.calls, number=number(10_000), size=10_000)),
         "bodies of 500 kB": (pair, partial(bench.calls, number=number(500), size=500_000)),
         "latency at 500/s": (pair, partial(bench.latency, rate=500, seconds=max(2.0, 10 * arguments.scale))),
+        "10 functions with topics": ((OURS,), partial(bench.topics, number=number(20_000), functions=10)),
+        "10,000 functions with topics": ((OURS,), partial(bench.topics, number=number(20_000), functions=10_000)),
+        "one connector": ((OURS,), partial(bench.replicas, number=number(30_000), replicas=1)),
+        "two connectors": ((OURS,), partial(bench.replicas, number=number(30_000), replicas=2)),
+        "client receives": (pair, partial(bench.client, what="receive", number=number(500_000))),
+        "client publishes": (pair, partial(bench.client, what="publish", number=number(300_000))),
         "JetStream": (pair, partial(bench.stream, number=number(20_000))),
         "memory": (pair, partial(bench.memory, number=number(1_000_000))),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,8 +20,28 @@ def envelope(size: int, function: str = "figlet") -> bytes:
     return json.dumps({"function": function, "params": {"body": "x" * size}}).encode()
 
 
+def feed(server: str, number: int) -> None:
+    """Publish messages of 100 bytes on ``bench`` as fast as a socket takes them; blocks until the server has them."""
+    host, _, port = server.removeprefix("nats://").partition(":")
+    with socket.create_connection((host, int(port))) as raw:
+        raw.sendall(b'CONNECT {"verbose":false}\r\n')
+        frame = b"PUB bench 100\r\n" + b"x" * 100 + b"\r\n"
+        for position in range(0, number, 1000):
+            raw.sendall(frame * min(1000, number - position))
+        raw.sendall(b"PING\r\n")
+        said = b""
+        while b"PONG\r\n" not in said:
+            said = said[-100:] + raw.recv(65536)
+
+
 async def without_replies(
-    reactor: Any, client: NatsClient, count: Callable[[], int], number: int, payload: bytes, window: int
+    reactor: Any,
+    client: NatsClient,
+    count: Callable[[], int],
+    number: int,
+    payload: bytes,
+    window: int,
+    subjects: Sequence[str] = ("function.call",),
 ) -> float:
     """
     Publish messages to nobody's reply subject, at most ``window`` of them unanswered by the gateway at a time.
@@ -33,7 +54,7 @@ async def without_replies(
     published = done = 0
     while done < number:
         while published < min(number, done + window):
-            client.publish("function.call", payload)
+            client.publish(subjects[published % len(subjects)], payload)
             published += 1
         await deferLater(reactor, 0.005)
         done = count() - first - asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -30,6 +31,8 @@ http {{
         default_type text/plain;
         location = /healthz {{ return 200 "OK"; }}
         location = /status {{ stub_status; }}
+        location = /system/namespaces {{ return 200 '["openfaas-fn"]'; }}
+        location = /system/functions {{ alias {folder}/functions.json; }}
         location ~ ^/(async-)?function/ {{
             add_header X-Start-Time 1700000000000000000;
             {answer}
@@ -76,6 +79,13 @@ class Process:
         """Resident memory."""
         return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def result(self) -> list[float]:
+        """What a client prints as its last line, once it has; blocks until it has ended."""
+        self._process.wait(300)
+        said = os.pread(self._output.fileno(), 65536, 0).decode()
+        found: list[float] = json.loads(said.splitlines()[-1])
+        return found
+
     def __enter__(self) -> Process:
         return self
 
@@ -105,10 +115,15 @@ class Nats:
 
 
 class Gateway:
-    """An nginx that answers every call after ``delay_ms``, and counts them."""
+    """
+    An nginx that answers every call after ``delay_ms``, and counts them.
 
-    def __init__(self, delay_ms: float = 0) -> None:
+    :param functions: how many functions it lists, each with a topic of its own, t.0 and so on.
+    """
+
+    def __init__(self, delay_ms: float = 0, functions: int = 0) -> None:
         self._delay_ms = delay_ms
+        self._functions = functions
 
     def __enter__(self) -> Gateway:
         nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -120,6 +135,13 @@ class Gateway:
         answer = 'return 200 "done";'
         if self._delay_ms:
             answer = f'echo_read_request_body; echo_sleep {self._delay_ms / 1000}; echo -n "done";'
+        listed = [
+            {"name": f"f{number}", "namespace": "openfaas-fn", "annotations": {"topic": f"t.{number}"}}
+            for number in range(self._functions)
+        ]
+        Path(self._folder, "functions.json").write_text(json.dumps(listed))
+        # Its workers run as another user.
+        os.chmod(self._folder, 0o755)
         config = Path(self._folder, "nginx.conf")
         config.write_text(
             _NGINX.format(folder=self._folder, port=self._port, answer=answer, modules=f"load_module {module};")
@@ -160,22 +182,29 @@ def subject(
     stream: str | None = None,
     bounds: tuple[str, ...] = _WIDE,
     admin: str = "none",
+    more: tuple[str, ...] = (),
 ) -> Process:
     """
     Start the connector, or a peer, that takes ``function.call`` to a gateway.
 
     :param bounds: flags of the connector for its backlog, which is wide where calls are counted: none is shed then.
-    :param admin: where the connector can be asked about itself.
+    :param admin: where the connector can be asked about itself; ``more``: further flags of its.
     """
     if name == "natsconnector":
         flags = ["--nats", nats, "--gateway", gateway, "--max-inflight", str(inflight), "--admin", admin]
-        flags += bounds
+        flags += [*bounds, *more]
         if stream is not None:
             flags += ["--stream", stream, "--dead-letter", "none"]
         twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
         folder = tempfile.gettempdir()
         return Process(twistd, "-n", "--pidfile=", "natsconnector", *flags, ready="natsconnector ready", cwd=folder)
-    more = [stream] if stream is not None else []
+    streams = [stream] if stream is not None else []
     return Process(
-        sys.executable, str(HERE / "peers" / f"{name}.py"), nats, gateway, str(inflight), *more, ready="ready"
+        sys.executable, str(HERE / "peers" / f"{name}.py"), nats, gateway, str(inflight), *streams, ready="ready"
     )
+
+
+def client(name: str, what: str, nats: str, number: int) -> Process:
+    """Start our NATS client, or nats-py, as a program of its own, which prints seconds and CPU seconds at its end."""
+    program = ["-m", "benchmarks.own_client"] if name == "natsconnector" else [str(HERE / "peers" / "client.py")]
+    return Process(sys.executable, *program, what, nats, str(number), ready="ready")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from benchmarks import load
 from benchmarks.processes import Gateway, Nats, subject
+from benchmarks.processes import client as run_client
 from natsconnector.nats import NatsClient
 
 OURS, BY_HAND, FRAMEWORK = "natsconnector", "by_hand", "framework"
@@ -78,6 +81,49 @@ class Bench:
                 return {"calls/s": number / took_s, "us CPU": cpu_s / number * 1e6, "MiB": process.memory_mib}
             finally:
                 await client.close()
+
+    async def topics(self, name: str, *, number: int, functions: int) -> Figures:
+        """The same for payloads on as many topics, each of another function."""
+        more = ("--topics", "t.*", "--rebuild-interval", "1h")
+        with (
+            Nats() as nats,
+            Gateway(0, functions) as gateway,
+            subject(name, nats, gateway.url, 100, more=more) as process,
+        ):
+            client = await self._client(nats)
+            try:
+                subjects = [f"t.{position}" for position in range(functions)]
+                run = partial(load.without_replies, self._reactor, client, gateway.count)
+                await run(number // 10, b"x" * 100, 2000, subjects)
+                cpu_s = process.cpu_s
+                took_s = await run(number, b"x" * 100, 2000, subjects)
+                cpu_s = process.cpu_s - cpu_s
+                return {"calls/s": number / took_s, "us CPU": cpu_s / number * 1e6, "MiB": process.memory_mib}
+            finally:
+                await client.close()
+
+    async def replicas(self, name: str, *, number: int, replicas: int) -> Figures:
+        """Calls a second of several connectors in one queue group."""
+        with Nats() as nats, Gateway() as gateway, ExitStack() as stack:
+            processes = [stack.enter_context(subject(name, nats, gateway.url, 100)) for _ in range(replicas)]
+            client = await self._client(nats)
+            try:
+                run = partial(load.without_replies, self._reactor, client, gateway.count)
+                await run(number // 10, load.envelope(100), 2000)
+                cpu_s = sum(process.cpu_s for process in processes)
+                took_s = await run(number, load.envelope(100), 2000)
+                cpu_s = sum(process.cpu_s for process in processes) - cpu_s
+                return {"calls/s": number / took_s, "us CPU": cpu_s / number * 1e6}
+            finally:
+                await client.close()
+
+    async def client(self, name: str, what: str, *, number: int) -> Figures:
+        """Messages a second, and CPU for each, of a NATS client that receives or publishes."""
+        with Nats() as nats, run_client(name, what, nats, number) as process:
+            if what == "receive":
+                load.feed(nats, number)
+            took_s, cpu_s = process.result()
+            return {"messages/s": number / took_s, "us CPU": cpu_s / number * 1e6}
 
     async def latency(self, name: str, *, rate: float, seconds: float) -> Figures:
         """What the connector adds to a call, at a steady rate."""
