@@ -19,11 +19,14 @@ from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
+from natsconnector.gateway.timeouts import Timeouts
 
 CONNECT_TIMEOUT_S = 10.0
 # Shorter than the idle time-out of any gateway in use, so that it is we who close a connection nobody needs: one that
 # the gateway closes under a request cannot be told from a call that broke off.
 IDLE_CONNECTION_S = 30.0
+# Lengths of time-outs that are kept; each function may have one of its own.
+_MOST_TIMEOUTS = 1000
 
 
 @implementer(IAgent)
@@ -63,6 +66,7 @@ class GatewayAgent:
         # Idle connections, and since when each is idle, in seconds; the one that became idle last comes last.
         self._idle: dict[Connection, float] = {}
         self._sweep_timer: Any = None
+        self._timeouts: dict[float, Timeouts] = {}
         self._closed = False
         self._closing: set[Connection] = set()
         self._when_closed: list[Deferred[None]] = []
@@ -76,7 +80,12 @@ class GatewayAgent:
         :param head_only: the response has no body (HEAD).
         :raises NoResponse: (in the Deferred, as everything that goes wrong) there is no whole response.
         """
-        exchange = Exchange(self._reactor, request, timeout_s, head_only)
+        timeouts = self._timeouts.get(timeout_s)
+        if timeouts is None:
+            if len(self._timeouts) >= _MOST_TIMEOUTS:
+                self._timeouts.clear()
+            timeouts = self._timeouts[timeout_s] = Timeouts(self._reactor, timeout_s)
+        exchange = Exchange(timeouts, request, head_only)
         idle = self._idle
         while idle:
             connection, _ = idle.popitem()

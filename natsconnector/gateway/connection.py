@@ -27,6 +27,7 @@ from natsconnector.gateway.errors import (
     TimedOut,
 )
 from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Reply, ResponseParser
+from natsconnector.gateway.timeouts import Timeouts
 
 # A request of so many bytes over TLS counts as sent when its response comes; of a longer one the transport is asked.
 _SENT_SOON_BYTES = 65536
@@ -58,8 +59,7 @@ class Exchange:
     """
 
     __slots__ = (
-        "_timeout_s",
-        "_timer",
+        "_timeouts",
         "connecting",
         "connection",
         "ended",
@@ -69,7 +69,7 @@ class Exchange:
         "when_done",
     )
 
-    def __init__(self, clock: Any, request: bytes, timeout_s: float, head_only: bool) -> None:
+    def __init__(self, timeouts: Timeouts, request: bytes, head_only: bool) -> None:
         self.request = request
         self.head_only = head_only
         self.connection: Connection | None = None
@@ -77,8 +77,8 @@ class Exchange:
         self.sent = False
         self.ended = False
         self.when_done: Deferred[Reply] = Deferred(self._give_up)
-        self._timeout_s = timeout_s
-        self._timer = clock.callLater(timeout_s, self._time_out)
+        self._timeouts = timeouts
+        timeouts.begin(self)
 
     @property
     def begun(self) -> bool:
@@ -104,14 +104,13 @@ class Exchange:
         """The response is whole."""
         self.ended = True
         self.connection = None
-        self._timer.cancel()
+        self._timeouts.end(self)
         self.when_done.callback(reply)
 
     def fail(self, problem: NoResponse) -> None:
         """There will be no whole response: whatever is under way for it is given up."""
         self.ended = True
-        if self._timer.active():
-            self._timer.cancel()
+        self._timeouts.end(self)
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.abort()
@@ -119,9 +118,10 @@ class Exchange:
             self.connecting.cancel()
         self.when_done.errback(problem)
 
-    def _time_out(self) -> None:
+    def time_out(self) -> None:
+        """See :class:`~natsconnector.gateway.timeouts.Timed`."""
         what = "did not end its answer" if self.begun else "did not answer" if self.sent else "no connection"
-        self.fail(TimedOut(f"{what} within {self._timeout_s:g} s", sent=self.sent, begun=self.begun))
+        self.fail(TimedOut(f"{what} within {self._timeouts.length_s:g} s", sent=self.sent, begun=self.begun))
 
     def _give_up(self, cancelled: Deferred[Reply]) -> None:
         self.fail(GivenUp("given up", sent=self.sent, begun=self.begun))
