@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from natsconnector.messages.replies import Replies
 from natsconnector.model.headers import Header
@@ -33,7 +33,7 @@ class MessageDelivery:
         return len(self._msg.payload) + len(self._msg.header_block)
 
     @property
-    def headers(self) -> Iterable[Header]:
+    def headers(self) -> Collection[Header]:
         return self._msg.headers
 
     @property

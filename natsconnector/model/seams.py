@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
@@ -19,7 +19,7 @@ class IDelivery(Interface):
     subject: str = Attribute("the concrete subject the message was published to")
     payload: bytes = Attribute("the message's payload")
     size_bytes: int = Attribute("of payload and headers")
-    headers: Iterable[Header] = Attribute("the message's headers, in order")
+    headers: Collection[Header] = Attribute("the message's headers, in order")
     header_error: str | None = Attribute("what is wrong with the header block; None when it can be read")
     skipped_headers: Sequence[str] = Attribute("what is wrong with each header that was left out of ``headers``")
     reply_subject: str | None = Attribute(

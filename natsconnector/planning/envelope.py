@@ -209,6 +209,8 @@ def _headers(params: Mapping[str, Any]) -> tuple[Header, ...]:
 
 
 def _merged(forwarded: tuple[Header, ...], own: tuple[Header, ...]) -> tuple[Header, ...]:
+    if not own:
+        return (CONNECTOR, *forwarded)
     names = {name.lower() for name, _ in own}
     ours = (CONNECTOR, *forwarded)
     return (*(each for each in ours if each[0].lower() not in names), *own)

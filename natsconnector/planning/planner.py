@@ -84,10 +84,12 @@ class Planner:
         """
         if delivery.header_error is not None:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
-        if hops_of(delivery.headers) >= _MOST_HOPS:
-            raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
-        own_id, route = asked_of_call(delivery.headers)
-        later = wants_result(delivery.headers)
+        own_id, route, later = None, ROOT, False
+        if headers := delivery.headers:
+            if hops_of(headers) >= _MOST_HOPS:
+                raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
+            own_id, route = asked_of_call(headers)
+            later = wants_result(headers)
         planned = self._planned(delivery, own_id, route)
         if planned is None:
             return None
