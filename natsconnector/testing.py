@@ -81,6 +81,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.description = "a fake source"
+        self.endpoints: list[tuple[str, str]] = []
         self.not_ready: str | None = None
         self._watchers: list[Callable[[], object]] = []
         self.deliver: Callable[[IDelivery], None] | None = None

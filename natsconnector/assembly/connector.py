@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
+from natsconnector.assembly.micro import make_micro
 from natsconnector.assembly.sources import look_around, make_dead_letters, make_jetstream, make_sources
 from natsconnector.callbacks.listener import Listener
 from natsconnector.callbacks.parts import callback_parts
@@ -95,16 +96,18 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
+    sources = make_sources(reactor, client, jetstream, catalogue, replies, settings)
     return Connector(
         reactor,
         client,
-        make_sources(reactor, client, jetstream, catalogue, replies, settings),
+        sources,
         dispatcher,
         gateway,
         journal,
         gateway_name=settings.gateway,
         catalogue=catalogue,
         callbacks=callbacks,
+        service=make_micro(reactor, client, sources, journal, replies, settings),
         given=settings.given,
         warnings=settings.warnings,
         cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),

@@ -31,6 +31,8 @@ from natsconnector.nats.errors import (
     SubscriptionEnded,
     SubscriptionRefused,
 )
+from natsconnector.nats.micro import Endpoint, MicroService, ServiceError
+from natsconnector.nats.micro_answers import EndpointFacts
 from natsconnector.nats.servers import Server, parse_server
 from natsconnector.nats.status import Statistics, Status
 from natsconnector.nats.subscription import Subscription
@@ -53,10 +55,13 @@ __all__ = [
     "Credentials",
     "CredentialsSource",
     "DrainTimeout",
+    "Endpoint",
+    "EndpointFacts",
     "FlushTimeout",
     "Headers",
     "HeadersNotSupported",
     "MaxPayloadExceeded",
+    "MicroService",
     "Msg",
     "NatsClient",
     "NatsError",
@@ -68,6 +73,7 @@ __all__ = [
     "RequestTimeout",
     "Server",
     "ServerError",
+    "ServiceError",
     "Statistics",
     "Status",
     "Subscription",
