@@ -34,8 +34,8 @@ from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
 
 
-def make_connector(reactor: Any, settings: Settings) -> Connector:
-    """The graph of parts that runs with ``settings``."""
+def make_connector(reactor: Any, settings: Settings, gateway: IGateway | None = None) -> Connector:
+    """The graph of parts that runs with ``settings``. :param gateway: in place of the one that they name."""
     journal = Journal(
         reactor,
         print_response=settings.print_response,
@@ -57,7 +57,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     terms = Terms(retries, max_inflight=settings.max_inflight_per_function, content_type=settings.content_type)
     catalogue = make_catalogue(reactor, credentials, terms, settings)
     tracer = make_tracer(reactor, settings)
-    gateway: IGateway = GatewayClient(
+    gateway = gateway or GatewayClient(
         reactor,
         settings.gateway,
         timeout_s=settings.timeout_s,

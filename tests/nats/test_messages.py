@@ -53,7 +53,7 @@ class RespondTests(WorldCase):
         self.assertRaises(ClientClosed, asked.respond)
 
 
-class MessagesTests(WorldCase):
+class AsyncForTests(WorldCase):
     """``async for``."""
 
     def setUp(self) -> None:
@@ -61,14 +61,18 @@ class MessagesTests(WorldCase):
         self.seen: list[bytes] = []
         self.steps: list[Deferred[None]] = []
 
-    async def loop(self, messages: Messages, *, waits: bool = False) -> str:
+    def loop(self, messages: Messages, *, waits: bool = False) -> Deferred[str]:
         """Note the payloads; ``waits`` for a step of the test after each."""
-        async for msg in messages:
-            self.seen.append(msg.payload)
-            if waits:
-                self.steps.append(Deferred())
-                await self.steps[-1]
-        return "ended"
+
+        async def loop() -> str:
+            async for msg in messages:
+                self.seen.append(msg.payload)
+                if waits:
+                    self.steps.append(Deferred())
+                    await self.steps[-1]
+            return "ended"
+
+        return Deferred.fromCoroutine(loop())
 
     def test_order(self) -> None:
         """Those that wait, and those that come, in their order, until it is ended."""
@@ -76,18 +80,18 @@ class MessagesTests(WorldCase):
         self.assertEqual(self.peer.heard(), b"SUB jobs q 1\r\n")
         self.say(b"1")
         self.say(b"2")
-        loop = Deferred.fromCoroutine(self.loop(messages))
+        loop = self.loop(messages)
         self.assertEqual(self.seen, [b"1", b"2"])
         self.say(b"3")
         self.assertNoResult(loop)
         messages.subscription.unsubscribe()
         self.assertEqual(self.successResultOf(loop), "ended")
         self.assertEqual(self.seen, [b"1", b"2", b"3"])
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.loop(messages))), "ended")
+        self.assertEqual(self.successResultOf(self.loop(messages)), "ended")
 
     def test_one_at_a_time(self) -> None:
         """The next message waits for the body of the loop; one that wakes the loop twice is one message."""
-        loop = Deferred.fromCoroutine(self.loop(self.client.messages("jobs"), waits=True))
+        loop = self.loop(self.client.messages("jobs"), waits=True)
         for payload in (b"1", b"2", b"3"):
             self.say(payload)
         self.assertEqual(self.seen, [b"1"])
@@ -100,7 +104,7 @@ class MessagesTests(WorldCase):
 
     def test_drain(self) -> None:
         """A drain waits until the loop has worked off what waits; then the loop ends."""
-        loop = Deferred.fromCoroutine(self.loop(self.client.messages("jobs"), waits=True))
+        loop = self.loop(self.client.messages("jobs"), waits=True)
         self.say(b"1")
         self.say(b"2")
         drained = self.client.drain()
@@ -123,7 +127,7 @@ class MessagesTests(WorldCase):
             for number in range(5):
                 self.say(b"%d" % number)
             self.assertEqual(messages.dropped, 3)
-            Deferred.fromCoroutine(self.loop(messages))
+            self.loop(messages)
             self.assertEqual(self.seen, [b"0", b"1"])
             self.say(b"later")
             self.assertEqual(self.seen[-1], b"later")
