@@ -22,6 +22,12 @@ class ConnectorForTestsTests(SynchronousTestCase):
         answer: Msg = self.successResultOf(asked)
         return answer
 
+    def unlisted(self) -> str:
+        """Why no connector is found."""
+        asked = self.client.request("$SRV.PING")
+        self.nats.settle()
+        return str(self.failureResultOf(asked).value)
+
     def test_calls(self) -> None:
         """By an envelope and by a subject; what fails is tried again as the settings want it."""
         connector = connector_for_tests(
@@ -40,8 +46,15 @@ class ConnectorForTestsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(asked).payload, b"two")
         self.assertEqual([call.body for call in self.gateway.calls], [b"", b"Hello", b"Hello"])
         self.assertIn(b'"num_requests":1', self.ask("$SRV.STATS.natsconnector", b"").payload)
+        asked = self.client.request("fn.figlet", b"last")
+        self.nats.settle()
         stopped = connector.stopService()
         self.nats.settle()
+        self.assertNoResult(stopped)
+        self.assertEqual(self.unlisted(), "nobody listens on '$SRV.PING'", "what stops is not to be found any more")
+        self.gateway.end(Outcome(200))
+        self.nats.settle()
+        self.successResultOf(asked)
         self.assertIsNone(self.successResultOf(stopped))
         self.assertTrue(self.gateway.closed)
 

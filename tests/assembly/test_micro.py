@@ -67,6 +67,13 @@ class ServiceTests(SynchronousTestCase):
         connector.journal.ended(Ending(FakeDelivery(), None, Outcome(400), 0, 0.1))
         self.assertEqual(connector.journal.endpoints._by_subject, {})
 
+    def test_where_answers_go(self) -> None:
+        """Nowhere that the connector itself listens, nor to the server: whoever asks chooses the reply subject."""
+        service = self.connector(subject="function.call", function_subject="fn.*", dead_letter="dead")._service
+        assert service is not None
+        for subject, goes in (("_INBOX.x", True), ("else", True), ("fn.a", False), ("dead", False), ("$JS.API", False)):
+            self.assertEqual(service._may_answer(subject), goes, subject)
+
     def test_annotations(self) -> None:
         """Topics of annotations are endpoints as they come and go."""
         connector = self.connector(topics_from_annotations="on", function_subject="fn.*")

@@ -16,7 +16,7 @@ from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
 from natsconnector.nats import MicroService, Msg, NatsClient, NoResponders, ServiceError
-from tests.integration.nats_case import Collector, NatsTestCase, reactor
+from tests.integration.nats_case import NatsTestCase, reactor
 from tests.integration.nats_config import ReloadingServer
 from tests.integration.ports import free_port
 from tests.integration.support import WAIT_S, RecordingGateway, Waits
@@ -48,10 +48,7 @@ class MicroServiceTests(NatsTestCase):
         services = [self.service(await self.client(server.url)) for _ in range(2)]
         for service in services:
             await service._client.flush()
-        found = Collector()
-        client.subscribe("found", found)
-        client.publish("$SRV.PING", reply="found")
-        ids = {json.loads(msg.payload)["id"] for msg in await found.when(2)}
+        ids = {json.loads(msg.payload)["id"] for msg in await client.request_many("$SRV.PING", most=2)}
         self.assertEqual(ids, {service.id for service in services})
         for _ in range(20):
             self.assertEqual((await client.request("math.add", b"[1, 2]")).payload, b"3")

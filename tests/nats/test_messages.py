@@ -17,6 +17,7 @@ from natsconnector.nats import (
     NoResponders,
     PermissionsViolation,
     RequestTimeout,
+    request_many,
 )
 from tests.nats.fakes import World
 
@@ -120,6 +121,21 @@ class AsyncForTests(WorldCase):
         self.peer.say(b"PONG\r\n")
         self.assertFalse(self.client.ready)
 
+    def test_drain_without_a_loop(self) -> None:
+        """A drain does not wait for messages that nobody is going to take."""
+        messages = self.client.messages("jobs")
+        self.say(b"1")
+        self.say(b"2")
+        self.client.drain()
+        self.peer.heard()
+        self.peer.say(b"PONG\r\n")
+        self.peer.heard()
+        self.assertTrue(self.client.ready)
+        messages.unsubscribe()
+        self.peer.heard()
+        self.peer.say(b"PONG\r\n")
+        self.assertFalse(self.client.ready)
+
     def test_bounded(self) -> None:
         """What finds no room is dropped, counted, and told once for each time that the loop falls behind."""
         messages = self.client.messages("jobs", most=2)
@@ -127,11 +143,15 @@ class AsyncForTests(WorldCase):
             for number in range(5):
                 self.say(b"%d" % number)
             self.assertEqual(messages.dropped, 3)
-            self.loop(messages)
+            self.loop(messages, waits=True)
+            for _ in range(2):
+                self.steps[-1].callback(None)
             self.assertEqual(self.seen, [b"0", b"1"])
-            self.say(b"later")
-            self.assertEqual(self.seen[-1], b"later")
-        self.assertEqual([event["pending"] for event in logs if event.get("event") == "messages_dropped"], [2])
+            for number in range(5, 9):
+                self.say(b"%d" % number)
+            self.steps[-1].callback(None)
+            self.assertEqual((self.seen, messages.dropped), ([b"0", b"1", b"5", b"6"], 4))
+        self.assertEqual([event["pending"] for event in logs if event.get("event") == "messages_dropped"], [2, 2])
         small = self.client.messages("small", most_bytes=10)
         for size in (20, 5, 5):
             self.say(b"x" * size, "small", 2)
@@ -151,9 +171,11 @@ class AsyncForTests(WorldCase):
         self.peer.heard()
         found = Deferred.fromCoroutine(first())
         self.peer.heard()
+        (subscription,) = self.client._session.subscriptions
         self.peer.say(b"MSG jobs 1 1\r\n1\r\nMSG jobs 1 1\r\n2\r\n")
         self.assertEqual(self.successResultOf(found), b"1")
         self.assertEqual(self.peer.heard(), b"UNSUB 1\r\n")
+        self.assertEqual(subscription._running, 0)
         waiting = Deferred.fromCoroutine(first())
         self.peer.heard()
         waiting.cancel()
@@ -180,6 +202,7 @@ class RequestManyTests(WorldCase):
         self.peer.heard()
         self.assertEqual(list(self.client._session.subscriptions), [])
         self.assertEqual(len(self.world.clock.getDelayedCalls()), 1)
+        self.assertEqual(self.client._session.refused_publishes._callbacks, {})
         return found
 
     def test_all_in_time(self) -> None:
@@ -194,7 +217,13 @@ class RequestManyTests(WorldCase):
         self.reply(inbox, b"late")
 
     def test_ends(self) -> None:
-        """By number, by a pause, by a last one."""
+        """By number, by size, by a pause, by a last one."""
+        self.patch(request_many, "_MOST_BYTES", 10)
+        asked, inbox = self.ask()
+        for _ in range(2):
+            self.assertNoResult(asked)
+            self.reply(inbox, b"12345")
+        self.assertEqual(len(self.payloads(asked)), 2)
         asked, inbox = self.ask(most=2)
         self.peer.say(b"MSG %b %d 0\r\n\r\n" % (inbox, self.sid) * 3)
         self.assertEqual(self.payloads(asked), [b"", b""])
@@ -231,8 +260,17 @@ class RequestManyTests(WorldCase):
         self.failureResultOf(asked, PermissionsViolation)
         self.peer.transport.confirms = False
         asked, inbox = self.ask()
-        self.peer.say(b"-ERR 'Permissions Violation for Subscription to \"%b\"'\r\n" % inbox)
+        with capturedLogs() as logs:
+            self.peer.say(b"-ERR 'Permissions Violation for Subscription to \"%b\"'\r\n" % inbox)
         self.failureResultOf(asked, PermissionsViolation)
+        self.assertEqual([event for event in logs if event.get("event") == "subscription_refused"], [])
+        self.peer.transport.confirms = True
+        asked, inbox = self.ask(most=2)
+        self.reply(inbox, b"1")
+        self.peer.say(b"-ERR 'Permissions Violation for Publish to \"svc\"'\r\n")
+        self.assertNoResult(asked)
+        self.reply(inbox, b"2")
+        self.payloads(asked)
         self.failureResultOf(self.client.request_many("a b"), BadSubject)
         self.assertEqual(list(self.client._session.subscriptions), [])
 

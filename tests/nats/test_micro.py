@@ -255,6 +255,7 @@ class EndpointTests(MicroCase):
     def test_times(self) -> None:
         """From the request to its answer."""
         later: Deferred[bytes] = Deferred()
+        self.world.clock.advance(0.5)
         self.ask(self.endpoint(lambda msg: later), b"?")
         self.world.clock.advance(1.5)
         self.assertEqual(self.facts.facts.num_requests, 0)
