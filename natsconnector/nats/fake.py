@@ -59,7 +59,7 @@ class FakeNats:
 
     # What the connections tell
 
-    def accept(self, factory: Any, connector: Any) -> None:
+    def _accept(self, factory: Any, connector: Any) -> None:
         """A client wants to connect."""
         if self.is_away:
             factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
@@ -70,12 +70,12 @@ class FakeNats:
         info = {"server_id": "FAKE", "version": "2.15.0", "headers": True, "max_payload": self.max_payload, "proto": 1}
         connection.send(b"INFO " + json.dumps(info).encode() + b"\r\n")
 
-    def gone(self, connection: _Connection) -> None:
+    def _gone(self, connection: _Connection) -> None:
         """A connection has ended."""
         if connection in self._connections:
             self._connections.remove(connection)
 
-    def route(self, subject: bytes, reply: bytes | None, headers: bytes, payload: bytes) -> bool:
+    def _route(self, subject: bytes, reply: bytes | None, headers: bytes, payload: bytes) -> bool:
         """Send a message to all who listen, of each queue group to one in turn; whether there is anybody."""
         everybody: list[_Subscriber] = []
         groups: dict[bytes, list[_Subscriber]] = {}
@@ -98,7 +98,7 @@ class _Reactor(MemoryReactorClock):
     def connectTCP(self, host: str, port: int, factory: Any, *args: Any, **options: Any) -> Any:
         connector = super().connectTCP(host, port, factory, *args, **options)
         if port == _PORT:
-            self.callLater(0, self._server.accept, factory, connector)
+            self.callLater(0, self._server._accept, factory, connector)
         else:
             refused = Failure(ConnectionRefusedError())
             self.callLater(0, factory.clientConnectionFailed, connector, refused)
@@ -155,7 +155,7 @@ class _Connection(StringTransport):
         self._end(ConnectionAborted())
 
     def _end(self, why: Exception) -> None:
-        self._server.gone(self)
+        self._server._gone(self)
         self._server.reactor.callLater(0, self._lose, why)
 
     def _lose(self, why: Exception) -> None:
@@ -199,8 +199,8 @@ class _Connection(StringTransport):
         self._server.published.append(
             Msg(subject.decode(*text), 0, None if reply is None else reply.decode(*text), payload, headers)
         )
-        if not self._server.route(subject, reply, headers, payload) and reply is not None:
-            self._server.route(reply, None, _NO_RESPONDERS, b"")
+        if not self._server._route(subject, reply, headers, payload) and reply is not None:
+            self._server._route(reply, None, _NO_RESPONDERS, b"")
 
 
 def _matches(pattern: bytes, subject: bytes) -> bool:
