@@ -32,6 +32,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|enum|os|random|twisted|zope)\..*|Deferred|Random"),
     ("py:.*", r"<InterfaceClass .*"),
     ("py:.*", r"CredentialsSource|NatsClient\.\w+|(natsconnector\.nats\.subscription\.)?Owner|Header"),
+    ("py:.*", r"IGateway|Connector|ConfigurationError|natsconnector\.(nats\.messaging\.Messaging|model\.route\.Route)"),
     ("py:attr", r"\w+"),
     ("py:mod", r"natsconnector\.\w+"),
 ]

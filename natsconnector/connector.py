@@ -14,7 +14,7 @@ from natsconnector import __version__
 from natsconnector.dispatch.dispatcher import Dispatcher
 from natsconnector.journal.journal import Journal
 from natsconnector.model.seams import ICallbacks, IDelivery, IGateway, ISource, ITracer
-from natsconnector.nats import NatsClient, NatsError
+from natsconnector.nats import MicroService, NatsClient, NatsError
 from natsconnector.planning.catalogue import Catalogue
 
 # For the answers of the last moment, beyond the shutdown time.
@@ -31,6 +31,7 @@ class Connector(Service):
     :param cautions: looks around once messages come in, and gives what to tell the user about that, a text each.
     :param tracer: is told of every message, where traces are sent.
     :param callbacks: takes results of asynchronous calls, where they are to be published; it is open already.
+    :param service: what NATS's own tools see of it, where it is to be seen.
     :param gateway_name: where the gateway is, for the log.
     :param shutdown_timeout_s: how long work in progress may take when it stops; what is left then is answered 503.
     """
@@ -53,6 +54,7 @@ class Connector(Service):
         cautions: Callable[[], Deferred[Any]] = lambda: succeed(()),
         tracer: ITracer | None = None,
         callbacks: ICallbacks | None = None,
+        service: MicroService | None = None,
         shutdown_timeout_s: float,
     ) -> None:
         self._clock = clock
@@ -69,6 +71,7 @@ class Connector(Service):
         self._shutdown_timeout_s = shutdown_timeout_s
         self._cautions = cautions
         self._tracer = tracer
+        self._service = service
         self._look_around: Deferred[Any] | None = None
         self._not_ready_since: float | None = None
         self._has_been_ready = False
@@ -90,6 +93,9 @@ class Connector(Service):
             deliver = partial(self._dispatch_traced, self._tracer)
         for source in self.sources:
             source.start(deliver)
+        if self._service is not None:
+            # After the sources: where a user may have so many subscriptions only, those come first.
+            self._service.start()
         self.client.start()
         if self.callbacks is not None:
             self.callbacks.start()
@@ -193,6 +199,8 @@ class Connector(Service):
         self.journal.finish()
 
     async def _work_off(self) -> None:
+        if self._service is not None:
+            await self._service.stop()
         for stopped in [source.stop() for source in self.sources]:
             await stopped
         await self.dispatcher.when_idle()

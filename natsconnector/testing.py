@@ -1,8 +1,9 @@
-"""Fakes of the connector's seams, for tests of one's own."""
+"""Fakes for tests of one's own: of the connector's seams, of a NATS server, and a whole connector between them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
@@ -12,6 +13,41 @@ from natsconnector.model.headers import Header
 from natsconnector.model.outcome import Outcome, unfinished
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDeadLetters, IDelivery, IGateway, ISource, ITracer, ReplyTooLarge
+from natsconnector.nats.fake import FakeNats
+
+if TYPE_CHECKING:
+    from natsconnector.connector import Connector
+
+__all__ = [
+    "FakeDeadLetters",
+    "FakeDelivery",
+    "FakeGateway",
+    "FakeNats",
+    "FakeSource",
+    "FakeTracer",
+    "connector_for_tests",
+]
+
+
+def connector_for_tests(nats: FakeNats, gateway: IGateway, **settings: str) -> Connector:
+    """
+    A whole connector that is ready, between a NATS server in memory and a gateway, a :class:`FakeGateway` for one.
+
+    Envelopes and subjects that name functions work; topics need the gateway's list of functions, and streams a server
+    with JetStream, which these fakes have not. End it with ``stopService()``.
+
+    :param settings: as flags have them: ``function_subject="fn.*"``, ``retry_attempts="1"``; a switch is ``"on"``.
+    :raises ConfigurationError: what is wrong with the settings.
+    """
+    # Not at the top: who needs the fakes only does not need the whole house.
+    from natsconnector.assembly.connector import make_connector
+    from natsconnector.config.reading import read
+
+    flags = {name.replace("_", "-"): value for name, value in settings.items()}
+    connector = make_connector(nats.reactor, read({"nats": nats.url, **flags}, {}), gateway)
+    connector.startService()
+    nats.settle()
+    return connector
 
 
 @implementer(IDelivery)
@@ -81,6 +117,7 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.description = "a fake source"
+        self.endpoints: list[tuple[str, str]] = []
         self.not_ready: str | None = None
         self._watchers: list[Callable[[], object]] = []
         self.deliver: Callable[[IDelivery], None] | None = None

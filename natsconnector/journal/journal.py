@@ -9,6 +9,7 @@ from twisted.logger import Logger, LogLevel
 
 from natsconnector.journal.calls import Calls
 from natsconnector.journal.counts import OTHER, AnotherAttempt, Awaiting, Counts, FunctionNames
+from natsconnector.journal.endpoints import Endpoints
 from natsconnector.journal.failures import Failures
 from natsconnector.journal.report import Report
 from natsconnector.journal.telling import Telling
@@ -60,7 +61,7 @@ class Journal(Telling):
         self.is_overloaded = False
         self.counts = Counts()
         self.calls = Calls(most_functions)
-        self.failures = Failures()
+        self.failures, self.endpoints = Failures(), Endpoints()
         self.report = Report(clock, self.counts, self._waiting, self._tell)
 
     # What happens to a message
@@ -115,6 +116,7 @@ class Journal(Telling):
         :param stored: where its dead letter is, if there is one.
         """
         call, outcome = ending.call, ending.outcome
+        self.endpoints.ended(ending)
         if call is not None:
             self._waiting.ended(call.call_id)
         error = outcome.error(call)
@@ -181,6 +183,7 @@ class Journal(Telling):
 
     def lost(self, ending: Ending) -> None:
         """A durable message is given up, and there is no place for dead letters: its name is all that is left of it."""
+        self.endpoints.ended(ending)
         self.counts.failed[ending.outcome.status] += 1
         self.counts.given_up += 1
         function = ""

@@ -90,6 +90,10 @@ class CoreSource:
     def description(self) -> str:
         return f"subjects {', '.join(self._subjects) or 'none yet'} in queue group {self._queue_group}"
 
+    @property
+    def endpoints(self) -> tuple[tuple[str, str], ...]:
+        return tuple((subject, self._queue_group) for subject in self._subjects)
+
     def start(self, deliver: Callable[[IDelivery], None]) -> None:
         self._deliver = deliver
         self.listen_on(self._subjects)

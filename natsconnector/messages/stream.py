@@ -65,6 +65,7 @@ class JetStreamSource:
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
         )
+        self.endpoints = tuple((subject, "") for subject in wanted.subjects)
         self.stream = wanted.stream
         self.consumer: ConsumerFacts | None = None
         """What the server said of the consumer the last time."""

@@ -72,6 +72,10 @@ class ISource(Interface):
 
     description: str = Attribute("what it listens on, for the log")
 
+    endpoints: Sequence[tuple[str, str]] = Attribute(
+        "each subject whose messages it takes, with its queue group, empty where a stream deals them out"
+    )
+
     def start(deliver: Callable[[IDelivery], None]) -> None:
         """Hand every message that arrives to ``deliver``, from now on and over reconnects."""
 

@@ -6,6 +6,7 @@
 from natsconnector.nats.auth import Credentials, CredentialsSource, creds_file, nkey_file, password_file, token_file
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.client import NatsClient
+from natsconnector.nats.connecting import connect
 from natsconnector.nats.errors import (
     AuthorizationError,
     BadCredentials,
@@ -21,6 +22,7 @@ from natsconnector.nats.errors import (
     HeadersNotSupported,
     MaxPayloadExceeded,
     NatsError,
+    NoReplySubject,
     NoResponders,
     OutboundBufferFull,
     PermissionsViolation,
@@ -31,7 +33,11 @@ from natsconnector.nats.errors import (
     SubscriptionEnded,
     SubscriptionRefused,
 )
+from natsconnector.nats.messages import Messages
+from natsconnector.nats.micro import Endpoint, MicroService, ServiceError
+from natsconnector.nats.micro_answers import EndpointFacts
 from natsconnector.nats.servers import Server, parse_server
+from natsconnector.nats.service import NatsService
 from natsconnector.nats.status import Statistics, Status
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
@@ -53,13 +59,19 @@ __all__ = [
     "Credentials",
     "CredentialsSource",
     "DrainTimeout",
+    "Endpoint",
+    "EndpointFacts",
     "FlushTimeout",
     "Headers",
     "HeadersNotSupported",
     "MaxPayloadExceeded",
+    "Messages",
+    "MicroService",
     "Msg",
     "NatsClient",
     "NatsError",
+    "NatsService",
+    "NoReplySubject",
     "NoResponders",
     "OutboundBufferFull",
     "PermissionsViolation",
@@ -68,6 +80,7 @@ __all__ = [
     "RequestTimeout",
     "Server",
     "ServerError",
+    "ServiceError",
     "Statistics",
     "Status",
     "Subscription",
@@ -75,6 +88,7 @@ __all__ = [
     "SubscriptionRefused",
     "Tls",
     "check_inbox_prefix",
+    "connect",
     "creds_file",
     "nkey_file",
     "parse_server",

@@ -6,24 +6,22 @@ from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 
 from natsconnector.nats.auth import CredentialsSource
 from natsconnector.nats.backoff import Backoff
 from natsconnector.nats.draining import Draining
-from natsconnector.nats.errors import NatsError, PermissionsViolation, ServerError
+from natsconnector.nats.errors import NatsError, ServerError
 from natsconnector.nats.handshake import Identity
 from natsconnector.nats.lifecycle import Lifecycle
+from natsconnector.nats.messaging import Messaging
 from natsconnector.nats.servers import ServerPool
 from natsconnector.nats.session import Session
 from natsconnector.nats.status import Statistics, Status, StatusCallback
-from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.tls import Tls
-from natsconnector.nats.wire.events import Msg
-from natsconnector.nats.wire.headers import HeadersLike
 
 
-class NatsClient:
+class NatsClient(Messaging):
     """
     A NATS client that outlives its servers.
 
@@ -87,6 +85,7 @@ class NatsClient:
         self._pool = pool
         self._dialer = self._life.dialer
         self._draining = Draining(reactor, self._session, self._life.flush, self.close)
+        super().__init__(reactor, self._session, self._check_may_subscribe)
 
     # State
 
@@ -195,86 +194,9 @@ class NatsClient:
         """
         self._session.leave("another connection was asked for")
 
-    # Messages
-
-    def publish(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        *,
-        reply: str | None = None,
-        headers: HeadersLike | None = None,
-    ) -> None:
-        """
-        Send a message, now or when there is a connection again. What is refused here has not been sent.
-
-        :raises BadSubject: subject or reply cannot be put on the wire.
-        :raises BadHeader: a header cannot be.
-        :raises MaxPayloadExceeded: headers and payload are larger than the server takes.
-        :raises OutboundBufferFull: too much waits already.
-        :raises HeadersNotSupported: the server takes no headers.
-        :raises ClientClosed: the client was closed, or drained.
-        :raises TypeError: the payload is not bytes.
-        """
-        self._session.publish(subject, payload, reply, headers)
-
-    def subscribe(self, subject: str, callback: Callable[[Msg], object], *, queue: str | None = None) -> Subscription:
-        """
-        Have ``callback`` called with each message of a subject.
-
-        The callback is called synchronously and may do anything, closing the client included; what it raises is
-        logged. A Deferred that it returns is work which a drain waits for.
-
-        :param queue: a queue group, whose members share the messages.
-        :raises BadSubject: subject or queue group cannot be put on the wire.
-        :raises ClientClosed: the client was closed, or is being drained.
-        """
+    def _check_may_subscribe(self) -> None:
         self._life.check_open()
         self._draining.check_may_subscribe()
-        return self._session.subscribe(subject, callback, queue)
-
-    def watch_refused_publishes(self, callback: Callable[[PermissionsViolation], object]) -> Callable[[], None]:
-        """
-        Have ``callback(error)`` called with each publish that a server refuses, until what is returned is called.
-
-        The error has the ``subject``. The server says it some time after the message was sent, and not which of several
-        messages to one subject it was.
-        """
-        return self._session.refused_publishes.add(callback)
-
-    def request(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        *,
-        headers: HeadersLike | None = None,
-        timeout_s: float = 5.0,
-    ) -> Deferred[Msg]:
-        """
-        Publish and wait for the first reply.
-
-        Fails with ``NoResponders`` at once when nobody listens, with ``RequestTimeout``, with ``ConnectionLost``
-        when the connection ends (the reply could not come any more), with ``PermissionsViolation``, and with what
-        ``publish`` raises.
-        """
-        if self._session.refusal is not None:
-            return fail(self._session.refusal())
-        return self._session.requests.send(subject, payload, headers, timeout_s)
-
-    def attempt_request(self, subject: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Deferred[Msg]:
-        """
-        A request that this user may not be allowed to make.
-
-        Fails as ``request`` does. A refusal is told by ``PermissionsViolation`` alone: no log line says it, and the
-        client does not ask for the reply subject again.
-        """
-        if self._session.refusal is not None:
-            return fail(self._session.refusal())
-        return self._session.requests.attempt(subject, payload, timeout_s)
-
-    def new_inbox(self) -> str:
-        """A subject of one's own for replies, below the inbox prefix; it may be continued with further tokens."""
-        return self._session.requests.new_inbox()
 
     def flush(self, timeout_s: float = 10.0) -> Deferred[None]:
         """

@@ -159,6 +159,14 @@ class NoResponders(NatsError):
         self.subject = subject
 
 
+class NoReplySubject(NatsError):
+    """An answer to a message that has no reply subject."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"the message on {subject!r} has no reply subject")
+        self.subject = subject
+
+
 class ServerError(NatsError):
     """
     The server said ``-ERR``. The texts are not stable between versions: branch on the class.

@@ -65,6 +65,7 @@ class Session:
         self._reactor = reactor
         self._pool = pool
         self._on_error = on_error
+        self._why_away = why_away
         self.statistics = Statistics()
         #: Why nothing may be published any more.
         self.refusal: type[ClientClosed] | None = None
@@ -72,14 +73,14 @@ class Session:
         self.max_payload = DEFAULT_MAX_PAYLOAD
         self.connection: Connection | None = None
         self.buffer = OutboundBuffer(max_buffered_bytes)
-        self.subscriptions = Subscriptions(reactor, random, self._send, self._ask, self._confirm)
+        self.subscriptions = Subscriptions(reactor, random, self._send, self._ask, self._confirm, self.publish)
         self.requests = Requests(
             reactor,
             random,
             inbox_prefix,
             self.subscribe,
             self._publish_request,
-            lambda: why_away() if self.connection is None else None,
+            self.why_away,
         )
         #: Told of each publish that the server refuses.
         self.refused_publishes: Watchers[[PermissionsViolation]] = Watchers("watch_refused_publishes")
@@ -114,6 +115,10 @@ class Session:
         else:
             connection.out.publish(frame, size)
         self.statistics.out_msgs += 1
+
+    def why_away(self) -> str | None:
+        """Why there is no connection; None if there is one."""
+        return self._why_away() if self.connection is None else None
 
     def subscribe(self, subject: str, callback: Callable[[Msg], object], queue: str | None = None) -> Subscription:
         """

@@ -66,6 +66,7 @@ class Subscription:
         self._running = 0  # Deferreds of callbacks that have not fired
         self._idle: Waiters[None] = Waiters()
         self._when_confirmed: Waiters[None] = Waiters()
+        self._when_ended: Waiters[None] = Waiters()
         self._watchers: Watchers[[Subscription]] = Watchers("Subscription.watch")
 
     def when_confirmed(self) -> Deferred[None]:
@@ -77,6 +78,10 @@ class Subscription:
         if self.confirmed:
             return succeed(None)
         return self._when_confirmed.wait() if self._owner.has(self) else fail(SubscriptionEnded(self.subject))
+
+    def when_ended(self) -> Deferred[None]:
+        """Fires when it has ended: unsubscribed, drained, or its client closed."""
+        return self._when_ended.wait() if self._owner.has(self) else succeed(None)
 
     def watch(self, callback: Callable[[Subscription], object]) -> Callable[[], None]:
         """Have ``callback(subscription)`` called when ``confirmed`` or ``error`` change; returns what ends that."""
@@ -166,6 +171,7 @@ class Subscription:
         """Its owner has forgotten it."""
         self._change(False, self.error)
         self._when_confirmed.fail(error)
+        self._when_ended.fire(None)
 
     def give_up(self) -> None:
         """The client is closed: no drain waits any longer for work that is under way."""

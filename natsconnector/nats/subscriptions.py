@@ -18,7 +18,7 @@ from natsconnector.nats.errors import PermissionsViolation, ServerError, Subscri
 from natsconnector.nats.outage import Outage
 from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.wire import encode
-from natsconnector.nats.wire.events import Msg
+from natsconnector.nats.wire.events import Msg, Publish
 
 #: Pauses before a refused subscription is asked for again.
 RETRY_S = (0.5, 30.0)
@@ -48,6 +48,7 @@ class Subscriptions:
     :param send: takes a frame to the server, if there is one.
     :param ask: the same with a PING behind the frame; fires with its PONG. None if there is no connection.
     :param confirm: fires when the server has taken all that was sent.
+    :param publish: as ``Session.publish``, for answers to messages.
     """
 
     _log = Logger()
@@ -59,9 +60,11 @@ class Subscriptions:
         send: Callable[[bytes], None],
         ask: Callable[[bytes], Deferred[None] | None],
         confirm: Callable[[], Deferred[None]],
+        publish: Publish,
     ) -> None:
         self.send = send
         self.confirm = confirm
+        self._publish = publish
         self._clock = clock
         self._ask_server = ask
         self._by_sid: dict[int, Subscription] = {}
@@ -109,6 +112,7 @@ class Subscriptions:
         """Give a message to its subscription."""
         subscription = self._by_sid.get(msg.sid)
         if subscription is not None:
+            msg._publish = self._publish
             subscription.deliver(msg)
 
     def callback_failed(self, failure: Failure, subject: str) -> None:

@@ -52,7 +52,7 @@ class Run:
 
     :param guard_s: how long one input may take, and keep the processor; None does not look.
     :param clock: of the guard, for what waits.
-    :ivar slowest_s: what the slowest input took.
+    :ivar slowest_s: what the slowest input took, in processor time where inputs come one at a time.
     """
 
     def __init__(self, target: Target, seed: int, guard_s: float | None = None, clock: Any = None) -> None:
@@ -110,12 +110,12 @@ def _guard(seconds: float | None) -> Iterator[None]:
         return
 
     def too_slow(number: int, frame: FrameType | None) -> None:
-        raise TooSlow(f"more than {seconds:g} s")
+        raise TooSlow(f"more than {seconds:g} s of processor time")
 
-    before = signal.signal(signal.SIGALRM, too_slow)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, too_slow)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)

@@ -126,7 +126,7 @@ class CommandsTests(TestCase):
     async def test_testing(self) -> None:
         """The tests that the page on fakes shows pass."""
         page = await self.page("testing.md")
-        self.assertEqual(await page.follow(), 3)
+        self.assertEqual(await page.follow(), 4)
 
 
 class AnswersTests(ConnectorCase):

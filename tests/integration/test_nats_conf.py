@@ -93,7 +93,13 @@ class ConfigurationTests(TestCase):
         answer = await self.publisher.request("function.call", b"not JSON", timeout_s=WAIT_S)
         self.assertEqual(answer.headers.get("Nats-Service-Error-Code"), "400")
         await self.figlet_only()
+        await self.shown(await self.client("admin"))
         self.assertNothingRefused(connector)
+
+    async def shown(self, admin: NatsClient) -> None:
+        """The connector is there for ``nats micro``."""
+        answer = await admin.request("$SRV.PING.natsconnector", timeout_s=WAIT_S)
+        self.assertIn(b"io.nats.micro.v1.ping_response", answer.payload)
 
     async def figlet_only(self) -> None:
         """The right to publish on the subject of a function is the right to call it, and nothing else."""
@@ -126,6 +132,7 @@ class ConfigurationTests(TestCase):
         await self.publisher.flush()
         self.assertEqual([reply.payload for reply in replies], [b"done"])
         self.assertEqual((await self.js.stream("CALLS"))["state"]["messages"], 0)
+        await self.shown(await self.client("admin"))
         self.assertNothingRefused(connector)
 
     async def test_redrive(self) -> None:

@@ -36,7 +36,7 @@ class PermissionsTests(TestCase):
         url = server.url.replace("nats:", f"{scheme}:")
         connector = ConnectorProcess(
             "--nats", url, "--nats-user", "connector", "--nats-password-file", str(password),
-            "--gateway", self.gateway.url, *flags,
+            "--gateway", self.gateway.url, "--no-service", *flags,
         )  # fmt: skip
         self.addCleanup(connector.stop)
         await connector.when_ready()
@@ -134,7 +134,7 @@ class PermissionsTests(TestCase):
         password.write_text("pw")
         connector = ConnectorProcess(
             "--nats", server.url, "--nats-user", "connector", "--nats-password-file", str(password),
-            "--gateway", self.gateway.url, "--stream", "CALLS", "--inbox-prefix", "_INBOX_connector",
+            "--gateway", self.gateway.url, "--stream", "CALLS", "--inbox-prefix", "_INBOX_connector", "--no-service",
         )  # fmt: skip
         self.addCleanup(connector.stop)
         await connector.when_ready()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from natsconnector.nats.wire.headers import NO_BLOCK, Headers, ParsedBlock, parse_block
+from natsconnector.nats.errors import NoReplySubject
+from natsconnector.nats.wire.headers import NO_BLOCK, Headers, HeadersLike, ParsedBlock, parse_block
+
+#: Publishes: subject, payload, reply subject, headers.
+Publish = Callable[[str, bytes, str | None, HeadersLike | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,10 @@ class Msg:
     left out, and ``headers.skipped`` says why.
     """
 
-    __slots__ = ("_parsed", "header_block", "payload", "reply", "sid", "subject")
+    __slots__ = ("_parsed", "_publish", "header_block", "payload", "reply", "sid", "subject")
+
+    #: Set by the client that has received it.
+    _publish: Publish
 
     def __init__(
         self,
@@ -67,6 +75,17 @@ class Msg:
     def header_error(self) -> str | None:
         """What is wrong with the header block, or None."""
         return self._block().error
+
+    def respond(self, payload: bytes = b"", *, headers: HeadersLike | None = None) -> None:
+        """
+        Publish an answer to the reply subject.
+
+        :raises NoReplySubject: nobody asked for one.
+        :raises NatsError: as ``NatsClient.publish`` says.
+        """
+        if self.reply is None:
+            raise NoReplySubject(self.subject)
+        self._publish(self.reply, payload, None, headers)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Msg):
