@@ -102,7 +102,7 @@ class Journal(Telling):
         if self._repetitions.is_first(("attempt", function, outcome.status), say_more):
             self._tell(
                 LogLevel.warn, "attempt_failed",
-                "attempt {attempt} for a message on {subject} failed, the next in {delay_s:.1f} s: {reason}"
+                "attempt {attempt} for a message on {subject} failed, the next follows in {delay_s:.1f} s: {reason}"
                 " [call {call_id}]",
                 attempt=attempt, subject=delivery.subject, delay_s=round(delay_s, 3), reason=outcome.error(call),
                 function=call.function, status=outcome.status, call_id=call.call_id, trace_id=trace_id_of(call.headers),
@@ -176,7 +176,7 @@ class Journal(Telling):
 
     def nobody_wants(self, subject: str) -> None:
         """A durable message came on a topic that no function wants at the moment."""
-        text = "no function is annotated with the topic {subject}: its messages stay in the stream for a while"
+        text = "no function is annotated with the topic {subject}; retries last for --missing-function-grace"
         self._repeated(LogLevel.warn, "topic_without_function", ("nobody", subject), text, subject=subject)
 
     def lost(self, ending: Ending) -> None:
@@ -193,7 +193,7 @@ class Journal(Telling):
         self._tell(
             LogLevel.error, "message_given_up",
             "gave up message {identity} on {subject} after " + counted(ending.attempts, "attempt")
-            + ", with no --dead-letter to keep it: {reason}" + ("" if ending.call is None else " [call {call_id}]"),
+            + "; without --dead-letter it is lost: {reason}" + ("" if ending.call is None else " [call {call_id}]"),
             reason=ending.outcome.error(ending.call), **about(ending),
         )  # fmt: skip
 
@@ -210,7 +210,8 @@ class Journal(Telling):
     def not_stored(self, ending: Ending, reason: str) -> None:
         """A message could not be put to the dead letters."""
         self.counts.dead_letters_failed += 1
-        text = "could not store the dead letter of a message on {subject}, the message stays where it is: {reason}"
+        then = "the message stays in its stream and comes again" if ending.delivery.durable else "the message is lost"
+        text = "could not store the dead letter of a message on {subject}; " + then + ": {reason}"
         self._repeated(LogLevel.error, "dead_letter_not_stored", "dead letter", text, reason=reason, **about(ending))
 
     def reply_lost(self, subject: str, error: ReplyNotSent) -> None:
@@ -241,7 +242,7 @@ class Journal(Telling):
         self._tell(
             LogLevel.warn, "overloaded",
             "overloaded: {pending} messages with {pending_bytes} bytes wait for a call, the oldest for"
-            " {oldest_s:.1f} s" + holder + "; what the backlog does not hold is answered 503. More slots:"
+            " {oldest_s:.1f} s" + holder + "; the backlog is full, and further messages are answered 503. More slots:"
             " --max-inflight; fewer for one function: --max-inflight-per-function",
             pending=pending, pending_bytes=pending_bytes, oldest_s=round(oldest_s, 3), function=function, slots=slots,
         )  # fmt: skip
@@ -258,12 +259,12 @@ class Journal(Telling):
     def gateway_away(self, reason: str) -> None:
         """The gateway does not answer."""
         self.counts.gateway_outages += 1
-        text = "gateway away: {reason}; calls wait for it, and use up no attempts"
+        text = "gateway away: {reason}; calls wait for the gateway, and use up no attempts"
         self._tell(LogLevel.warn, "gateway_away", text, reason=reason)
 
     def gateway_back(self, away_s: float, calls: int) -> None:
         """The gateway answers again. :param calls: how many had met its absence."""
-        text = "gateway back after {away_s:.1f} s; {count} calls had found it away, what waited goes now"
+        text = "gateway back after {away_s:.1f} s; {count} calls had found it away, the waiting calls are made now"
         self._tell(LogLevel.info, "gateway_back", text, away_s=round(away_s, 3), count=calls)
 
     def finish(self) -> None:

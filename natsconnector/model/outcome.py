@@ -71,7 +71,7 @@ def failed(
 
 def defective() -> Outcome:
     """The outcome of a message that met a defect of this connector, which has been logged."""
-    return Outcome(500, failure="the connector met a defect of its own", defect=True)
+    return Outcome(500, failure="the connector failed because of a defect of its own", defect=True)
 
 
 def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:

@@ -85,7 +85,7 @@ class Planner:
         if delivery.header_error is not None:
             raise Malformed(f"the message's header block is malformed: {delivery.header_error}")
         if hops_of(delivery.headers) >= _MOST_HOPS:
-            raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
+            raise Refused(LOOP, f"the message goes round in a loop: {_MOST_HOPS} replies of connectors led to it")
         own_id, route = asked_of_call(delivery.headers)
         later = wants_result(delivery.headers)
         planned = self._planned(delivery, own_id, route)
