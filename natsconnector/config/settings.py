@@ -130,7 +130,7 @@ class Settings:
         "rebuild-interval", values.duration, "5s", "how often the list of functions is read", "rebuild_interval",
         group=TOPICS, metavar="D", needs="functions")
     content_type: str | None = setting(
-        "content-type", values.content_type, None, "of calls for topics and --function-subject", "content_type",
+        "content-type", values.content_type, None, "default Content-Type for topics and --function-subject", "content_type",
         group=TOPICS, metavar="T", needs="payloads")
 
     stream: str | None = setting(
@@ -142,7 +142,7 @@ class Settings:
         group=JETSTREAM, metavar="C", needs="stream")
     ack_wait_s: float = setting(
         "ack-wait", values.duration, "30s",
-        "ack wait of a consumer that the connector makes: how long a dead connector's messages are held", "ack_wait",
+        "ack wait of a consumer that the connector makes: when a dead connector's messages go to another", "ack_wait",
         group=JETSTREAM, metavar="D", needs="stream")
     deliver: Mapping[str, Any] = setting(
         "deliver", nats_values.deliver, "all",
@@ -156,7 +156,7 @@ class Settings:
         "js-prefix", nats_values.prefix, None, "prefix of the JetStream API, for a stream of another account",
         group=JETSTREAM, metavar="P", needs="stream")
     js_domain: str | None = setting(
-        "js-domain", nats_values.name, None, "domain of JetStream", group=JETSTREAM, metavar="D", needs="stream")
+        "js-domain", nats_values.name, None, "JetStream domain", group=JETSTREAM, metavar="D", needs="stream")
 
     reply_allow: tuple[str, ...] | None = setting(
         "reply-allow", values.list_of(nats_values.subject), "_INBOX.>",
