@@ -76,8 +76,8 @@ def _of_parts(health: Mapping[str, object], facts: Facts) -> Iterator[Advice]:
     if not facts.nats.is_connected:
         yield Advice(
             "NATS is away.",
-            "Look at the nats-server and the network in between, and at the credentials if the server refuses them."
-            " The connector goes on by itself when NATS is there again.",
+            "Look at the nats-server and the way to it; at the credentials, if it refuses them."
+            " The connector goes on by itself when NATS is there.",
         )
     elif not facts.is_ready:
         yield Advice(
@@ -87,7 +87,7 @@ def _of_parts(health: Mapping[str, object], facts: Facts) -> Iterator[Advice]:
     if not facts.gateway_up:
         yield Advice(
             "The gateway is away.",
-            "Look at the gateway's pods and log. Messages wait, and use up no attempts;"
+            "Look at its pods and its log. Messages wait, and use up no attempts;"
             " their calls are made when the gateway is there again.",
         )
 

@@ -130,7 +130,7 @@ class Settings:
         "rebuild-interval", values.duration, "5s", "how often the list of functions is read", "rebuild_interval",
         group=TOPICS, metavar="D", needs="functions")
     content_type: str | None = setting(
-        "content-type", values.content_type, None, "default Content-Type for topics and --function-subject", "content_type",
+        "content-type", values.content_type, None, "Content-Type for topics and --function-subject", "content_type",
         group=TOPICS, metavar="T", needs="payloads")
 
     stream: str | None = setting(
