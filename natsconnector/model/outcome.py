@@ -58,7 +58,7 @@ class Outcome:
         if not call.asynchronous:
             return f"{call.function} answered {self.status}"
         # The gateway has the route only when its queue is configured; otherwise it looks like a missing page.
-        hint = ": has it an asynchronous queue?" if self.status == 404 else ""
+        hint = "; it does so when it has no asynchronous queue" if self.status == 404 else ""
         return f"the gateway answered {self.status} to the asynchronous call of {call.function}{hint}"
 
 
