@@ -103,7 +103,7 @@ class Connector(Service):
             self.catalogue.start()
         else:
             self._log.debug(
-                "function annotations are ignored: set --gateway-credentials so that they can be read",
+                "the annotations of functions are not read: that needs --gateway-credentials",
                 event="annotations_ignored",
             )
         for source in self.sources:
@@ -144,7 +144,9 @@ class Connector(Service):
             self._look_around = self._cautions()
             self._look_around.addCallback(self._warn)
             self._look_around.addErrback(lambda f: f.trap(CancelledError) and None)
-            self._look_around.addErrback(lambda f: self._log.failure("looking around met a defect", f, event="defect"))
+            self._look_around.addErrback(
+                lambda f: self._log.failure("a defect while looking for streams", f, event="defect")
+            )
 
     def _warn(self, cautions: Iterable[str]) -> None:
         for caution in cautions:
@@ -176,7 +178,7 @@ class Connector(Service):
         except (CancelledError, TimeoutError) as e:
             self._log.warn(
                 "{reason}: {count} calls are given up, answered 503 or left to a later delivery",
-                reason="the shutdown time is over" if isinstance(e, TimeoutError) else "hurried",
+                reason="the shutdown time is over" if isinstance(e, TimeoutError) else "a second signal came",
                 count=self.dispatcher.inflight + self.dispatcher.pending,
                 event="given_up",
             )

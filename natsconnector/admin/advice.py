@@ -18,9 +18,9 @@ _MISHAPS = (
     (
         "dead_letters_failed",
         "The dead letters of {} could not be stored",
-        "Make room in the stream of dead letters. Until then the messages come again.",
+        "Make room in the stream of dead letters. Until then messages of a stream come again; others are lost.",
     ),
-    ("given_up", "{} of the stream given up", "They are lost: --dead-letter keeps such messages."),
+    ("given_up", "{} of the stream given up", "These messages are lost. Set --dead-letter to keep such messages."),
     ("answers_lost", "{} without the answer that somebody waits for", "The log has the reason: reply_lost."),
     ("dead_letters", "{} put to the dead letters", "When the cause is mended: python -m natsconnector redrive."),
     ("refused", "{} refused", "The last failures below have the reasons. Publishers have to be corrected."),
@@ -72,7 +72,7 @@ def fails(failed_at: float | None, now: float) -> bool:
 
 def _of_parts(health: Mapping[str, object], facts: Facts) -> Iterator[Advice]:
     if health["fault"]:
-        yield Advice(f"It cannot go on: {health['fault']}.", "Start it again, if nothing does so by itself.")
+        yield Advice(f"The connector cannot go on: {health['fault']}.", "Restart it, if nothing does so by itself.")
     if not facts.nats.is_connected:
         yield Advice(
             "NATS is away.",

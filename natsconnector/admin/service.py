@@ -63,7 +63,7 @@ class Admin(Service):
         """
         self._fault = self._listening.open()
         if self._fault is not None and self._is_wanted:
-            raise SystemExit(f"natsconnector: --admin {self._listening.endpoint} cannot be had: {self._fault}")
+            raise SystemExit(f"natsconnector: cannot listen on --admin {self._listening.endpoint}: {self._fault}")
 
     def startService(self) -> None:
         """Tell where it listens, and start what is asked about."""
@@ -72,7 +72,8 @@ class Admin(Service):
             self._log.info("health and metrics on {endpoint}", endpoint=self._listening.endpoint, event="admin_open")
         else:
             self._log.warn(
-                "no health and no metrics: {endpoint} cannot be had: {reason}; --admin chooses another, or none",
+                "the connector runs without health and metrics: it cannot listen on {endpoint}: {reason}; set --admin"
+                " to another endpoint, or to none",
                 endpoint=self._listening.endpoint, reason=self._fault, event="admin_not_open",
             )  # fmt: skip
         self._heartbeat.start()

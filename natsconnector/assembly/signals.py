@@ -59,7 +59,7 @@ class Signals(Service):
     def stop_on(self, name: str) -> None:
         """Do what a signal of this name asks for."""
         if self._is_stopping:
-            self._log.warn("{signal} again: what is still in progress is given up", signal=name, event="hurried")
+            self._log.warn("{signal} again: calls in progress are given up", signal=name, event="hurried")
             self._hurry()
             return
         self._is_stopping = True

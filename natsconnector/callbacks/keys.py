@@ -48,7 +48,7 @@ class Keys:
                 if self._fault != str(e):
                     self._fault = str(e)
                     self._log.warn(
-                        "the file of callback keys {reason}; the keys of before go on to count",
+                        "the file of callback keys {reason}; the connector goes on with the keys read before",
                         reason=self._fault, event="callback_keys_unusable",
                     )  # fmt: skip
         return self._keys

@@ -155,7 +155,7 @@ class Listener:
         :raises SystemExit: the endpoint cannot be had; the text says why.
         """
         if (fault := self._listening.open()) is not None:
-            raise SystemExit(f"natsconnector: --callback-listen {self._listening.endpoint} cannot be had: {fault}")
+            raise SystemExit(f"natsconnector: cannot listen on --callback-listen {self._listening.endpoint}: {fault}")
 
     def start(self) -> None:
         """Tell where it listens."""

@@ -109,16 +109,18 @@ class Receiver:
     async def _take(self, ticket: Ticket | None, headers: list[Header], body: bytes | None) -> Answer:
         if ticket is None:
             # Every URL that we did not seal gets the same answer, which tells nothing about keys and seals.
-            return self._refuse(http.NOT_FOUND, "unknown", "it is none that was sealed with one of the keys")
+            return self._refuse(http.NOT_FOUND, "unknown", "its URL was not made with one of the keys")
         if ticket.expires_at_s < self._now_s():
             return self._refuse(http.GONE, "expired", f"the result of {ticket.function} comes too late")
         if ticket.nonce in self._used:
             return self._refuse(http.GONE, "used", f"the result of {ticket.function} was taken before")
         if not self._results.may_go_to(ticket.subject, is_named=ticket.is_named):
-            return self._refuse(http.FORBIDDEN, "subject", "the settings do not allow its subject any more")
+            return self._refuse(http.FORBIDDEN, "subject", "the settings no longer allow the subject of the result")
         status = _status(headers)
         if status is None:
-            return self._refuse(http.BAD_REQUEST, "malformed", "it has no X-Function-Status from 100 to 599")
+            return self._refuse(
+                http.BAD_REQUEST, "malformed", "the header X-Function-Status is missing, or not from 100 to 599"
+            )
         if ticket.nonce in self._in_hand:
             return Answer(http.SERVICE_UNAVAILABLE, "the same result is being published")
         publishing = Deferred.fromCoroutine(self._publish(ticket, _reply(ticket, status, headers, body)))
@@ -164,8 +166,8 @@ class Receiver:
         return Answer(status, "no such callback" if status == http.NOT_FOUND else text)
 
     def _defect(self, failure: Any) -> Answer:
-        self._log.failure("a callback met a defect", failure, event="defect")
-        return Answer(http.INTERNAL_SERVER_ERROR, "the connector met a defect of its own")
+        self._log.failure("a defect while taking a callback", failure, event="defect")
+        return Answer(http.INTERNAL_SERVER_ERROR, "the connector failed because of a defect of its own")
 
 
 def _status(headers: list[Header]) -> int | None:

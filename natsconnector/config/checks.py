@@ -53,7 +53,7 @@ def _login(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
     if any(parse_server(url).credentials is not None for url in found.get("nats", ())):
         ways.append(f"credentials in {names['nats']}")
     if len(ways) > 1:
-        yield f"{' and '.join(ways)} exclude each other: one of them says who to be"
+        yield f"{' and '.join(ways)} exclude each other: give one way to log in"
     if found.get("nats_cert") and found.get("nats_key"):
         try:
             Tls(cert=found["nats_cert"], key=found["nats_key"]).options("localhost")
@@ -103,7 +103,7 @@ def _replies(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str
             if overlaps(mapping.targets, subject):
                 yield f"{name}: the connector itself {does} on {subject}"
         if not found.get("topics_from_annotations") and not any(overlaps(mapping.source, each) for each in sources):
-            yield f"{name}: the connector listens nowhere on {mapping.source}"
+            yield f"{name}: the connector does not listen on {mapping.source}"
 
 
 def _gateway(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:

@@ -202,9 +202,9 @@ class _Reading:
         """Warn of variables that look as if they were meant for the connector, but mean nothing to it."""
         known = {flag.environment_name for flag in FLAGS}
         unknown = [name for name in sorted(self._environment) if name.startswith(PREFIX) and name not in known]
-        self._warnings += [f"{name} is set but means nothing" for name in unknown]
+        self._warnings += [f"{name} is set, and has no effect" for name in unknown]
         self._warnings += [
-            f"{name} is set but means nothing: {instead}"
+            f"{name} is set, and has no effect: {instead}"
             for name, instead in _LOOKALIKES.items()
             if self._environment.get(name)
         ]

@@ -219,7 +219,7 @@ class Dispatcher:
                 self._journal.calls.ended(job.function, result, now_s - job.begun_at, now_s, queued=queued)
                 self._ended(result, job)
         except Exception:
-            self._log.failure("a defect met the message on {subject}", subject=job.delivery.subject, event="defect")
+            self._log.failure("a defect with the message on {subject}", subject=job.delivery.subject, event="defect")
             if not job.is_over:
                 self._settle(job, self._intake.after_defect(job.delivery))
         self._fill()
@@ -284,7 +284,7 @@ class Dispatcher:
         store = self._settlement.settle(ending)
         if store is not None:
             self._stores.add(store)
-            store.addErrback(lambda f: self._log.failure("a defect met a dead letter", f, event="defect"))
+            store.addErrback(lambda f: self._log.failure("a defect while storing a dead letter", f, event="defect"))
             store.addCallback(lambda _: self._store_is_over(store))
 
     def _store_is_over(self, store: Deferred[None]) -> None:

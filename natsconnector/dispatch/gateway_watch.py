@@ -133,7 +133,7 @@ class GatewayWatch:
 
     def _ask(self) -> None:
         probing = Deferred.fromCoroutine(self._one_probe())
-        probing.addErrback(lambda f: self._log.failure("a probe of the gateway met a defect", f, event="defect"))
+        probing.addErrback(lambda f: self._log.failure("a defect while probing the gateway", f, event="defect"))
 
     async def _one_probe(self) -> None:
         answered = await self._probe()

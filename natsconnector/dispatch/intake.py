@@ -76,7 +76,9 @@ class Intake:
         except Refused as e:
             return failed(e.code, e.reason, not_executed=True, final=True)
         except Exception:
-            self._log.failure("a defect met the message on {subject}", subject=delivery.subject, event="defect")
+            self._log.failure(
+                "a defect while planning the message on {subject}", subject=delivery.subject, event="defect"
+            )
             return self.after_defect(delivery)
         if delivery.skipped_headers:
             self._journal.headers_skipped(delivery.subject, delivery.skipped_headers)

@@ -48,7 +48,8 @@ class Job:
             return unfinished(f"the message waited {waited_s:.1f} s in the connector's backlog, longer than --max-wait")
         if self.attempt >= 2 * self.planned.terms.retries.attempts + _SPARE_DELIVERIES:
             reason = (
-                f"gave up after {self.attempt} deliveries without a result: this message may be crashing the connector"
+                f"the connector gave up after {self.attempt} deliveries without a result: the message may crash the"
+                " connector"
             )
             return failed(500, reason, final=True)
         return None

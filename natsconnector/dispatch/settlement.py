@@ -81,7 +81,7 @@ class Settlement:
     def _rescue(self, ending: Ending) -> None:
         """A defect of our own met the end of a message: a durable one is left to a later delivery."""
         self._log.failure(
-            "a defect met the end of a message on {subject}", subject=ending.delivery.subject, event="defect"
+            "a defect while settling a message on {subject}", subject=ending.delivery.subject, event="defect"
         )
         ending.delivery.nak(_LATER_S)
 

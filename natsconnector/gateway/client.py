@@ -84,7 +84,7 @@ class GatewayClient:
             head = self._head(call)
         except CredentialsFault as e:
             self._tell_no_credentials(str(e))
-            return succeed(failed(BAD_GATEWAY, "no credentials for the gateway", not_executed=True))
+            return succeed(failed(BAD_GATEWAY, "the connector has no credentials for the gateway", not_executed=True))
         except BadRequest as e:
             return succeed(
                 failed(MALFORMED, f"{call.function!a:.100} cannot be called: {e}", not_executed=True, final=True)
@@ -175,4 +175,8 @@ class GatewayClient:
         """In the log, which may know the file, and not for every call."""
         if reason != self._no_credentials:
             self._no_credentials = reason
-            self._log.error("no credentials for the gateway: {reason}", reason=reason, event="no_gateway_credentials")
+            self._log.error(
+                "the connector has no credentials for the gateway: {reason}",
+                reason=reason,
+                event="no_gateway_credentials",
+            )

@@ -119,7 +119,7 @@ def outcome_without(failure: Failure, call: FunctionCall) -> Outcome:
     name, reason = call.function, problem.reason
     if isinstance(problem, GivenUp):
         then = "had answered; it may have been executed" if problem.sent else "was called"
-        return unfinished(f"gave up before {name} {then}", not_executed=not problem.sent)
+        return unfinished(f"the connector gave up before {name} {then}", not_executed=not problem.sent)
     if isinstance(problem, NotConnected) or not problem.sent:
         return failed(BAD_GATEWAY, f"the gateway is unreachable: {reason}", not_executed=True, gateway_down=True)
     if isinstance(problem, ResponseTooLarge):

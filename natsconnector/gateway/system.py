@@ -148,7 +148,7 @@ class SystemClient:
         if answer.status != 401:
             return answer
         if self._credentials is None:
-            raise GatewayFault(f"GET {path}: 401: the gateway wants credentials: --gateway-credentials")
+            raise GatewayFault(f"GET {path}: 401: the gateway asks for credentials: set --gateway-credentials")
         self._credentials.forget()
         renewed = self._authorization(path)
         # The same once more would be refused once more.

@@ -8,11 +8,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
 from natsconnector.journal.calls import Calls
-from natsconnector.journal.counts import OTHER, AnotherAttempt, Awaiting, Counts, FunctionNames
+from natsconnector.journal.counts import OTHER, AnotherAttempt, Awaiting, FunctionNames
 from natsconnector.journal.endpoints import Endpoints
+from natsconnector.journal.episodes import Episodes
 from natsconnector.journal.failures import Failures
 from natsconnector.journal.report import Report
-from natsconnector.journal.telling import Telling
 from natsconnector.journal.words import about, counted, printed
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
@@ -24,7 +24,7 @@ from natsconnector.model.seams import IDelivery, ReplyNotSent
 _NAMED_LETTER = {False: "", True: "; {dead_letter}"}
 
 
-class Journal(Telling):
+class Journal(Episodes):
     """
     Counts and tells what becomes of messages.
 
@@ -57,9 +57,6 @@ class Journal(Telling):
         self._tells_successes = self._print_response or debug
         self._waiting = AnotherAttempt()
         self._names = FunctionNames()
-        self._shed_before = 0
-        self.is_overloaded = False
-        self.counts = Counts()
         self.calls = Calls(most_functions)
         self.failures, self.endpoints = Failures(), Endpoints()
         self.report = Report(clock, self.counts, self._waiting, self._tell)
@@ -103,7 +100,7 @@ class Journal(Telling):
         if self._repetitions.is_first(("attempt", function, outcome.status), say_more):
             self._tell(
                 LogLevel.warn, "attempt_failed",
-                "attempt {attempt} for a message on {subject} failed, the next in {delay_s:.1f} s: {reason}"
+                "attempt {attempt} for a message on {subject} failed, the next follows in {delay_s:.1f} s: {reason}"
                 " [call {call_id}]",
                 attempt=attempt, subject=delivery.subject, delay_s=round(delay_s, 3), reason=outcome.error(call),
                 function=call.function, status=outcome.status, call_id=call.call_id, trace_id=trace_id_of(call.headers),
@@ -178,7 +175,7 @@ class Journal(Telling):
 
     def nobody_wants(self, subject: str) -> None:
         """A durable message came on a topic that no function wants at the moment."""
-        text = "no function is annotated with the topic {subject}: its messages stay in the stream for a while"
+        text = "no function is annotated with the topic {subject}; retries last for --missing-function-grace"
         self._repeated(LogLevel.warn, "topic_without_function", ("nobody", subject), text, subject=subject)
 
     def lost(self, ending: Ending) -> None:
@@ -196,7 +193,7 @@ class Journal(Telling):
         self._tell(
             LogLevel.error, "message_given_up",
             "gave up message {identity} on {subject} after " + counted(ending.attempts, "attempt")
-            + ", with no --dead-letter to keep it: {reason}" + ("" if ending.call is None else " [call {call_id}]"),
+            + "; without --dead-letter it is lost: {reason}" + ("" if ending.call is None else " [call {call_id}]"),
             reason=ending.outcome.error(ending.call), **about(ending),
         )  # fmt: skip
 
@@ -213,7 +210,8 @@ class Journal(Telling):
     def not_stored(self, ending: Ending, reason: str) -> None:
         """A message could not be put to the dead letters."""
         self.counts.dead_letters_failed += 1
-        text = "could not store the dead letter of a message on {subject}, the message stays where it is: {reason}"
+        then = "the message stays in its stream and comes again" if ending.delivery.durable else "the message is lost"
+        text = "could not store the dead letter of a message on {subject}; " + then + ": {reason}"
         self._repeated(LogLevel.error, "dead_letter_not_stored", "dead letter", text, reason=reason, **about(ending))
 
     def reply_lost(self, subject: str, error: ReplyNotSent) -> None:
@@ -225,49 +223,6 @@ class Journal(Telling):
     def awaiting_another_attempt(self) -> Awaiting:
         """The messages that wait for another attempt."""
         return self._waiting.look(self._clock.seconds())
-
-    # What happens to the connector
-
-    def shed(self, pending: int, pending_bytes: int, oldest_s: float, busiest: tuple[str, int] | None) -> None:
-        """
-        A message found the backlog full.
-
-        :param oldest_s: how long the call that waits longest has waited; ``busiest``: the function with the most calls
-            in flight, and how many.
-        """
-        self.counts.shed += 1
-        if self.is_overloaded:
-            return
-        self.is_overloaded, self._shed_before = True, self.counts.shed - 1
-        function, slots = busiest or (None, None)
-        holder = "" if function is None else ", while {function} holds {slots} slots"
-        self._tell(
-            LogLevel.warn, "overloaded",
-            "overloaded: {pending} messages with {pending_bytes} bytes wait for a call, the oldest for"
-            " {oldest_s:.1f} s" + holder + "; what the backlog does not hold is answered 503. More slots:"
-            " --max-inflight; fewer for one function: --max-inflight-per-function",
-            pending=pending, pending_bytes=pending_bytes, oldest_s=round(oldest_s, 3), function=function, slots=slots,
-        )  # fmt: skip
-
-    def relieved(self) -> None:
-        """The backlog is half empty: an episode of overload is over."""
-        if self.is_overloaded:
-            self.is_overloaded = False
-            self._tell(
-                LogLevel.info, "relieved", "no longer overloaded: {count} messages were answered 503",
-                count=self.counts.shed - self._shed_before,
-            )  # fmt: skip
-
-    def gateway_away(self, reason: str) -> None:
-        """The gateway does not answer."""
-        self.counts.gateway_outages += 1
-        text = "gateway away: {reason}; calls wait for it, and use up no attempts"
-        self._tell(LogLevel.warn, "gateway_away", text, reason=reason)
-
-    def gateway_back(self, away_s: float, calls: int) -> None:
-        """The gateway answers again. :param calls: how many had met its absence."""
-        text = "gateway back after {away_s:.1f} s; {count} calls had found it away, what waited goes now"
-        self._tell(LogLevel.info, "gateway_back", text, away_s=round(away_s, 3), count=calls)
 
     def finish(self) -> None:
         """Tell what is counted so far, for the last time."""

@@ -70,8 +70,8 @@ async def open_consumer(
             raise
         if len(missing) == len(wanted.subjects):
             raise NotUsable(
-                f"stream {stream.name} holds {', '.join(stream.held)}, nothing of what the connector is to take:"
-                f" {', '.join(wanted.subjects)}"
+                f"stream {stream.name} holds {', '.join(stream.held)}, and none of the subjects that the connector is"
+                f" to take: {', '.join(wanted.subjects)}"
             ) from None
         if not make:
             return Opened(None, stream)
@@ -206,7 +206,7 @@ def _filters(jetstream: JetStream, wanted: Wanted) -> dict[str, Any]:
 
 
 def _no_stream(stream: str) -> NotUsable:
-    return NotUsable(f"there is no stream {stream}: create it, it is never created by the connector")
+    return NotUsable(f"there is no stream {stream}: create the stream, since the connector makes none")
 
 
 def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
@@ -223,7 +223,7 @@ def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
         )
     if stream.limits:
         told.append(
-            f"stream {stream.name} removes messages by {', '.join(stream.limits)}, those too that wait for another"
+            f"stream {stream.name} removes messages by {', '.join(stream.limits)}, also those that wait for another"
             " attempt, without a dead letter"
         )
     if consumer is None:

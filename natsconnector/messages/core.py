@@ -110,7 +110,7 @@ class CoreSource:
                 self._subscriptions[subject] = subscription
         for subject in self._subscriptions.keys() - set(subjects):
             drained = Deferred.fromCoroutine(self._drain([self._subscriptions.pop(subject)]))
-            drained.addErrback(lambda f: self._log.failure("ending a subscription met a defect", f, event="defect"))
+            drained.addErrback(lambda f: self._log.failure("a defect while ending a subscription", f, event="defect"))
         self._tell()
 
     def _received(self, msg: Msg) -> None:

@@ -140,7 +140,7 @@ class InHand:
             self._told_s = self._clock.seconds()
             self._log.warn(
                 "a message on {subject} asks for its reply on {reply_subject}, which --reply-allow does not name, or"
-                " where the connector itself listens: it gets none",
+                " where the connector itself listens: the message gets no reply",
                 subject=subject, reply_subject=asked[:100], event="reply_not_allowed",
             )  # fmt: skip
 
@@ -170,7 +170,7 @@ class InHand:
         if self._keep_alive.running:
             self._keep_alive.stop()
         self._keep_alive.start(max(interval_s, _LEAST_KEEP_ALIVE_S), now=False).addErrback(
-            lambda f: self._log.failure("telling progress met a defect", f, event="defect")
+            lambda f: self._log.failure("a defect while telling the server of progress", f, event="defect")
         )
 
     def stop(self) -> None:

@@ -84,7 +84,7 @@ class JetStreamSource:
         self._flow = Deferred.fromCoroutine(self._run())
         self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
         self._flow.addErrback(
-            lambda f: self._log.failure("taking messages from JetStream met a defect", f, event="defect")
+            lambda f: self._log.failure("a defect while taking messages from JetStream", f, event="defect")
         )
 
     @property
@@ -151,7 +151,7 @@ class JetStreamSource:
                 self._say_opened(opened)
                 reason = await self._pull(opened.consumer)
                 self._log.error(
-                    "consumer {consumer} is lost: {reason}; looking for it again",
+                    "consumer {consumer} is lost: {reason}; the connector looks for the consumer again",
                     consumer=self._wanted.consumer, reason=reason, event="consumer_lost",
                 )  # fmt: skip
             except (CancelledError, ClientClosed):
@@ -162,7 +162,9 @@ class JetStreamSource:
             except Exception as e:
                 failures += 1
                 self._said = str(e)
-                self._log.failure("taking messages from JetStream met a defect; trying again", event="defect")
+                self._log.failure(
+                    "a defect while taking messages from JetStream; the connector tries again", event="defect"
+                )
             await deferLater(self._clock, doubled_s(*_RETRY_S, failures))
 
     async def _pull(self, consumer: ConsumerFacts) -> str:
@@ -186,7 +188,7 @@ class JetStreamSource:
             look = LoopingCall(self._look_at_consumer)
             look.clock = self._clock
             look.start(_LOOK_S).addErrback(
-                lambda f: self._log.failure("looking at the consumer met a defect", f, event="defect")
+                lambda f: self._log.failure("a defect while looking at the consumer", f, event="defect")
             )
             self._tell()
             return await lost
@@ -237,5 +239,5 @@ class JetStreamSource:
     def _say_not_ready(self, reason: str) -> None:
         if reason != self._said:
             self._said = reason
-            self._log.error("not ready, trying again for ever: {reason}", reason=reason, event="not_ready")
+            self._log.error("not ready: {reason}; the connector tries again for ever", reason=reason, event="not_ready")
             self._tell()

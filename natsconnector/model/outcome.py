@@ -58,7 +58,7 @@ class Outcome:
         if not call.asynchronous:
             return f"{call.function} answered {self.status}"
         # The gateway has the route only when its queue is configured; otherwise it looks like a missing page.
-        hint = ": has it an asynchronous queue?" if self.status == 404 else ""
+        hint = "; it does so when it has no asynchronous queue" if self.status == 404 else ""
         return f"the gateway answered {self.status} to the asynchronous call of {call.function}{hint}"
 
 
@@ -71,7 +71,7 @@ def failed(
 
 def defective() -> Outcome:
     """The outcome of a message that met a defect of this connector, which has been logged."""
-    return Outcome(500, failure="the connector met a defect of its own", defect=True)
+    return Outcome(500, failure="the connector failed because of a defect of its own", defect=True)
 
 
 def unfinished(reason: str, *, not_executed: bool = True, retry_after_s: float | None = None) -> Outcome:

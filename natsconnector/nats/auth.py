@@ -80,7 +80,7 @@ class Credentials:
         expires = _expiry(self.jwt) if self.jwt is not None else None
         if expires is None or expires > time.time():
             return None
-        return f"the user's JWT has expired at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(expires))}"
+        return f"the user's JWT expired at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(expires))}"
 
 
 #: What ``NatsClient`` takes: credentials, or what gives them, asked at every attempt to connect.

@@ -95,7 +95,7 @@ class Dialer:
             try:
                 await self._round()
             except Exception:
-                self._log.failure("a fault of the NATS client itself; it goes on all the same", event="defect")
+                self._log.failure("a defect of the NATS client, which goes on all the same", event="defect")
                 await self._pause({})
 
     async def _round(self) -> None:
@@ -134,8 +134,8 @@ class Dialer:
         try:
             self._began(connection)
         except Exception:
-            self._log.failure("a fault of the NATS client itself; it goes on with another connection", event="defect")
-            connection.abort("given up because of a fault of this client")
+            self._log.failure("a defect of the NATS client, which goes on with another connection", event="defect")
+            connection.abort("given up because of a defect of the NATS client")
         lost = await connection.when_lost()
         self._connection = None
         self._outage = Outage(self._reactor.seconds())
@@ -202,7 +202,7 @@ class Dialer:
         now_s = self._reactor.seconds()
         if reasons and not self._stopping and self._outage.is_news(reasons, now_s):
             self._log.warn(
-                "no NATS server for {away_s:.1f} s: {reason}; trying again for ever, next in {delay_s:.1f} s",
+                "no NATS server for {away_s:.1f} s: {reason}; the next attempt follows in {delay_s:.1f} s",
                 away_s=self._outage.lasted_s(now_s),
                 delay_s=delay_s,
                 reason="; ".join(reasons),

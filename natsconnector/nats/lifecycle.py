@@ -158,7 +158,7 @@ class Lifecycle:
     def _over(self, outcome: object) -> None:
         if isinstance(outcome, Failure):
             self._log.failure(
-                "the NATS client has stopped because of a fault of its own", failure=outcome, event="defect"
+                "the NATS client has stopped because of a defect of its own", failure=outcome, event="defect"
             )
         self._stopped = True
         self._when_closed.fire(None)

@@ -262,7 +262,7 @@ class Session:
             self._lame = True
             self._log.warn(
                 "NATS server {server} is about to shut down (lame duck mode): "
-                + ("going to another one" if others else "no other one is known, so we stay to the end"),
+                + ("going to another one" if others else "no other one is known, so the client stays to the end"),
                 server=self.connection.server.name,
                 event="lame_duck",
             )

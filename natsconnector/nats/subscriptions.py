@@ -226,7 +226,7 @@ class Subscriptions:
         outage = self._refused.setdefault(subscription, Outage(now_s, _TELL_AGAIN_S))
         if outage.is_news(error.message, now_s):
             self._log.error(
-                "the NATS server refuses the subscription to {subject}: {reason}; asking again for ever",
+                "the NATS server refuses the subscription to {subject}: {reason}; the client asks again for ever",
                 subject=subscription.subject,
                 reason=error.message,
                 event="subscription_refused",

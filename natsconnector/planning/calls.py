@@ -37,7 +37,7 @@ class RawMessage:
 
     def __init__(self, subject: str, payload: bytes, headers: Iterable[Header]) -> None:
         if not is_header_value(subject):
-            raise Malformed(f"the subject is not a header value, as which it goes along: {shown(subject)}")
+            raise Malformed(f"the subject is not a valid value of the header X-Topic: {shown(subject)}")
         by_name = {name.lower(): value for name, value in headers}
         self._content_type = by_name.get("content-type")
         if self._content_type is not None and not is_header_value(self._content_type):

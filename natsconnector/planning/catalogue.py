@@ -78,7 +78,7 @@ class Catalogue:
         self._refreshing = Deferred.fromCoroutine(self._refresh_for_ever())
         self._refreshing.addErrback(lambda f: f.trap(CancelledError) and None)
         self._refreshing.addErrback(
-            lambda f: self._log.failure("refreshing the list of functions met a defect", f, event="defect")
+            lambda f: self._log.failure("a defect while reading the list of functions", f, event="defect")
         )
 
     def stop(self) -> Deferred[None]:
@@ -130,7 +130,7 @@ class Catalogue:
             elif topic not in self._clashes:
                 self._clashes.add(topic)
                 self._log.warn(
-                    "topic {subject} is not taken: it overlaps with {overlaps}",
+                    "the connector does not subscribe to topic {subject}, which overlaps with {overlaps}",
                     subject=topic, overlaps=clash, event="topic_not_taken",
                 )  # fmt: skip
         return list(wanted)
@@ -195,4 +195,4 @@ class Catalogue:
             try:
                 callback()
             except Exception:  # the next refresh has to come all the same
-                self._log.failure("a defect met a new list of functions", event="defect")
+                self._log.failure("a defect while taking over a new list of functions", event="defect")

@@ -87,7 +87,7 @@ class Planner:
         own_id, route, later = None, ROOT, False
         if headers := delivery.headers:
             if hops_of(headers) >= _MOST_HOPS:
-                raise Refused(LOOP, f"the message goes round: {_MOST_HOPS} connectors' replies led to it")
+                raise Refused(LOOP, f"the message goes round in a loop: {_MOST_HOPS} replies of connectors led to it")
             own_id, route = asked_of_call(headers)
             later = wants_result(headers)
         planned = self._planned(delivery, own_id, route)

@@ -75,7 +75,7 @@ class OpenTelemetry:
         try:
             return self._begin_message(delivery)
         except Exception:  # the message has to be called all the same
-            self._log.failure("a defect met the span of a message", event="defect")
+            self._log.failure("a defect while beginning the span of a message", event="defect")
             return delivery
 
     def gateway(self, gateway: IGateway) -> IGateway:
@@ -91,7 +91,7 @@ class OpenTelemetry:
                 return make(call)  # its context says already that nothing below it is recorded
             span, traced = self._begin_call(call, message)
         except Exception:
-            self._log.failure("a defect met the span of a call", event="defect")
+            self._log.failure("a defect while beginning the span of a call", event="defect")
             return make(call)
         return make(traced).addBoth(self._call_ended, span, call, message)
 
@@ -150,7 +150,7 @@ class OpenTelemetry:
             if message is not None:
                 message.fault = fault
         except Exception:
-            self._log.failure("a defect met the end of a call's span", event="defect")
+            self._log.failure("a defect while ending a call's span", event="defect")
         return result
 
     def _message_ended(self, message: TracedDelivery, how: str, reason: str, fault: str) -> None:
@@ -161,7 +161,7 @@ class OpenTelemetry:
                 message.span.set_attribute("faas.invoked_name", next(iter(message.attempts)))
             _end(message.span, reason, fault)
         except Exception:
-            self._log.failure("a defect met the end of a message's span", event="defect")
+            self._log.failure("a defect while ending a message's span", event="defect")
 
 
 @implementer(IDelivery)

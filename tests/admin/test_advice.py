@@ -36,7 +36,7 @@ class AdviceTests(SynchronousTestCase):
         """What is away, and that it comes back by itself, or not."""
         away = replace(WELL, is_ready=False, nats=replace(WELL.nats, is_connected=False), gateway_up=False)
         self.assertEqual(self.matters(facts=away), ["NATS is away.", "The gateway is away."])
-        self.assertEqual(self.matters(fault="closed"), ["It cannot go on: closed."])
+        self.assertEqual(self.matters(fault="closed"), ["The connector cannot go on: closed."])
         ((matter, action),) = self.advice(facts=replace(WELL, is_ready=False))
         self.assertIn("No messages come in", matter)
         self.assertIn("python -m natsconnector check", action)

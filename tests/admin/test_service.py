@@ -255,7 +255,7 @@ class LifeTests(AdminCase):
         """An endpoint that was asked for is had, or nothing starts, and the text says why."""
         self.reactor.taken = True
         error = self.assertRaises(SystemExit, self.admin(is_wanted=True).open)
-        self.assertRegex(str(error), "^natsconnector: --admin tcp:8081:.* cannot be had: .*Address already in use")
+        self.assertRegex(str(error), "^natsconnector: cannot listen on --admin tcp:8081:.*: .*Address already in use")
 
 
 class HeartbeatTests(SynchronousTestCase):

@@ -67,7 +67,7 @@ class SignalsTests(SynchronousTestCase):
         self.assertEqual((self.reactor.stops, self.hurried), (1, [True]))
         self.assertEqual(
             [formatEvent(event) for event in events],
-            ["SIGHUP: stopping", "SIGTERM again: what is still in progress is given up"],
+            ["SIGHUP: stopping", "SIGTERM again: calls in progress are given up"],
         )
 
     def test_stopped_by_others(self) -> None:

@@ -47,8 +47,8 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(
             [formatEvent(event) for event in logged],
             [
-                "the file of callback keys cannot be read: gone; the keys of before go on to count",
-                "the file of callback keys has no key in it; the keys of before go on to count",
+                "the file of callback keys cannot be read: gone; the connector goes on with the keys read before",
+                "the file of callback keys has no key in it; the connector goes on with the keys read before",
             ],
         )
         self.secrets.append((THREE,))

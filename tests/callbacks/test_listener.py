@@ -402,7 +402,7 @@ class ListenerTests(CallbackCase):
         """Nothing starts where the port cannot be had."""
         with patch.object(self.reactor, "listenTCP", side_effect=OSError("in use")):
             refused = self.assertRaises(SystemExit, self.listener.open)
-        self.assertIn("--callback-listen tcp:1234:interface=127.0.0.1 cannot be had: in use", str(refused))
+        self.assertIn("cannot listen on --callback-listen tcp:1234:interface=127.0.0.1: in use", str(refused))
 
 
 class SealingTests(CallbackCase):

@@ -126,11 +126,11 @@ class LoginTests(SynchronousTestCase):
         for flags, fault in (
             (
                 {"nats_token_file": token, "nats_nkey_file": nkey},
-                "--nats-token-file and --nats-nkey-file exclude each other: one of them says who to be",
+                "--nats-token-file and --nats-nkey-file exclude each other: give one way to log in",
             ),
             (
                 {"nats_token_file": token, "nats": "nats://u:pa55@h"},
-                "--nats-token-file and credentials in --nats exclude each other: one of them says who to be",
+                "--nats-token-file and credentials in --nats exclude each other: give one way to log in",
             ),
             ({"nats_user": "me"}, "--nats-user needs --nats-password-file"),
             ({"nats_password_file": token}, "--nats-password-file needs --nats-user"),

@@ -184,7 +184,7 @@ class ReadTests(SynchronousTestCase):
             ("fn.*=fn.$1", "--reply-subject-for fn.*=fn.$1: the connector itself listens on fn.*"),
             ("fn.*=$1", "puts dead letters on dead"),
             ("fn.*=in.x", "gets replies on in.>"),
-            ("gn.*=a", "the connector listens nowhere on gn.*"),
+            ("gn.*=a", "the connector does not listen on gn.*"),
             ("gn.*=a,fn.*=b.*", "an item, number 2, that maps to 'b.*', which has wildcards"),
         ]:
             (fault,) = self.faults({**fn, "reply-subject-for": text})
@@ -206,7 +206,7 @@ class ReadTests(SynchronousTestCase):
         settings = self.read(NATS_URL="nats://n", NATS_USER="me", NATS_PASSWORD="pa55", NATS_CONTEXT="ctx")
         self.assertEqual((settings.nats_user, settings.nats_password), ("me", "pa55"))
         self.assertNotIn("pa55", repr(settings) + " ".join(settings.given))
-        self.assertIn("NATS_CONTEXT is set but means nothing", settings.warnings[0])
+        self.assertIn("NATS_CONTEXT is set, and has no effect", settings.warnings[0])
         self.assertEqual(self.read(NATS_TOKEN="t0ken").nats_token, "t0ken")
         folder = self.mktemp()
         os.mkdir(folder)
@@ -317,7 +317,7 @@ class ReadTests(SynchronousTestCase):
     def test_unknown_name(self) -> None:
         """A misspelt name of ours is noticed."""
         settings = self.read(NATSCONNECTOR_TIMEOUTS="1s")
-        self.assertEqual(settings.warnings, ("NATSCONNECTOR_TIMEOUTS is set but means nothing",))
+        self.assertEqual(settings.warnings, ("NATSCONNECTOR_TIMEOUTS is set, and has no effect",))
 
     def test_names(self) -> None:
         """One rule makes every environment name; every flag has its field."""

@@ -289,7 +289,7 @@ class CallCredentialsTests(ClientCase):
             for _ in range(3):
                 outcome = await client.call(FunctionCall("f", call_id="i"))
                 self.assertEqual((outcome.status, outcome.not_executed, self.server.requests), (502, True, []))
-                self.assertEqual(outcome.failure, "no credentials for the gateway")
+                self.assertEqual(outcome.failure, "the connector has no credentials for the gateway")
         lines = [line for line in map(formatEvent, logs) if "credentials" in line]
         self.assertEqual(len(lines), 1)
         self.assertIn("basic-auth-password cannot be read: No such file", lines[0])

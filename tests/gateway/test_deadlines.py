@@ -107,6 +107,6 @@ class GivenUpTests(DeadlineCase):
             facts = (outcome.status, outcome.unfinished, outcome.not_executed)
             self.assertEqual(facts, (503, True, part is None))
             then = "was called" if part is None else "had answered; it may have been executed"
-            self.assertEqual(outcome.failure, f"gave up before f {then}")
+            self.assertEqual(outcome.failure, f"the connector gave up before f {then}")
             if wire is not None:
                 self.assertTrue(wire.aborted)

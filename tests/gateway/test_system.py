@@ -253,7 +253,7 @@ class SystemCredentialsTests(SystemCase):
         """Without any, the fault says how to give them."""
         await self.local()
         text = await self.fault(self.client_of(self.url).functions())
-        self.assertEqual(text, f"GET {NAMESPACES}: 401: the gateway wants credentials: --gateway-credentials")
+        self.assertEqual(text, f"GET {NAMESPACES}: 401: the gateway asks for credentials: set --gateway-credentials")
 
     async def test_rotated(self) -> None:
         """When others are in the files by now, they are tried at once."""

@@ -271,7 +271,7 @@ class CoreTests(AdminCase):
         await second.when_ended()
         self.assertEqual(cast(Any, second.ended).value.exitCode, 1)
         (line,) = second.lines
-        self.assertRegex(line, "^natsconnector: --admin .* cannot be had: .*Address already in use")
+        self.assertRegex(line, "^natsconnector: cannot listen on --admin .*: .*Address already in use")
 
     async def test_daemon(self) -> None:
         """It answers as well where twistd makes a daemon of it, which is a fork after the port was opened."""

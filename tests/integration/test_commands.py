@@ -104,8 +104,8 @@ class CheckTests(CommandCase):
         output, _, code = await self.command("check", **environment, NATSCONNECTOR_MAX_INFLIGT="3")
         self.assertEqual(code, 0, output)
         self.assertIn("ok    topic orders: goes to figlet.openfaas-fn", output)
-        self.assertIn("warn  NATSCONNECTOR_MAX_INFLIGT is set but means nothing", output)
-        self.assertIn("warn  print_sync is set but means nothing: print_response is the name", output)
+        self.assertIn("warn  NATSCONNECTOR_MAX_INFLIGT is set, and has no effect", output)
+        self.assertIn("warn  print_sync is set, and has no effect: print_response is the name", output)
 
     async def test_what_is_missing(self) -> None:
         """Each is told with its reason, the rest is tried all the same, and the exit code is 1."""

@@ -138,7 +138,7 @@ class CredentialsTests(LoginTestCase):
         server = await self.server(config_text=operator.config_text)
         path = self.file(operator.creds(NKey(), expires_at=1))
         error = await self.refusal(server.url, credentials=creds_file(path))
-        self.assertIn("the user's JWT has expired at 1970-01-01T00:00:01Z", str(error))
+        self.assertIn("the user's JWT expired at 1970-01-01T00:00:01Z", str(error))
 
     async def test_expiring_while_connected(self) -> None:
         """Creds that expire end the connection, with that reason; with a new file the client comes back by itself."""

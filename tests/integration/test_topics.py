@@ -67,7 +67,7 @@ class DropInTests(TopicCase):
         self.assertEqual((recorded.body, recorded.headers["x-topic"]), (b"raw \xff payload", "banner"))
         self.assertEqual(recorded.headers["x-connector"], "natsconnector")
         self.assertNotIn("authorization", recorded.headers)
-        await connector.when_line("async_invocation is set but means nothing")
+        await connector.when_line("async_invocation is set, and has no effect")
         await connector.stop()
         text = "\n".join(connector.lines)
         self.assertNotIn("s3cret", text)

@@ -174,7 +174,8 @@ class AttemptTests(JournalCase):
         first, more = self.lines()
         self.assertEqual(
             first,
-            "attempt 1 for a message on function.call failed, the next in 2.0 s: figlet answered 500 [call id-0]",
+            "attempt 1 for a message on function.call failed, the next follows in 2.0 s: figlet answered 500"
+            " [call id-0]",
         )
         self.assertEqual(
             more,
@@ -256,8 +257,8 @@ class ConnectorTests(JournalCase):
             journal.gateway_away("connection refused")
             journal.gateway_back(12.04, 7)
         away, back = self.lines()
-        self.assertEqual(away, "gateway away: connection refused; calls wait for it, and use up no attempts")
-        self.assertEqual(back, "gateway back after 12.0 s; 7 calls had found it away, what waited goes now")
+        self.assertEqual(away, "gateway away: connection refused; calls wait for the gateway, and use up no attempts")
+        self.assertEqual(back, "gateway back after 12.0 s; 7 calls had found it away, the waiting calls are made now")
 
     def test_skipped_headers(self) -> None:
         """A header that cannot be read costs only itself, and is named once."""

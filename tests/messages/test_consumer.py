@@ -259,7 +259,9 @@ class MakingTests(OpenCase):
     def test_wrong_stream(self) -> None:
         """A stream in which nothing of it can ever be; one that gets its messages from others may be anything."""
         reason = self.refused(NO_CONSUMER, stream={"subjects": ["orders.>"]})
-        self.assertIn("stream S holds orders.>, nothing of what the connector is to take: function.call", reason)
+        self.assertIn(
+            "stream S holds orders.>, and none of the subjects that the connector is to take: function.call", reason
+        )
         self.opened(NO_CONSUMER, stream={"sources": [{"name": "A"}]})
         self.opened(NO_CONSUMER, stream={"mirror": {"name": "A"}})
 
@@ -296,7 +298,7 @@ class MakingTests(OpenCase):
         """A look makes nothing, and finds the same faults."""
         self.assertIsNone(self.successResultOf(self.open(NO_CONSUMER, make=False)).consumer)
         self.assertEqual(self.asked("CONSUMER.DURABLE.CREATE"), [])
-        self.assertIn("nothing of what", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
+        self.assertIn("none of the subjects", self.refused(NO_CONSUMER, make=False, stream={"subjects": ["orders.>"]}))
         limits = {"subjects": ["function.*"], "retention": "limits"}
         (caution,) = self.cautions(NO_CONSUMER, make=False, stream=limits)
         self.assertIn("limits retention", caution)

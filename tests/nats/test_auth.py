@@ -103,7 +103,7 @@ class CredentialsTests(SynchronousTestCase):
         ):
             self.assertEqual(Credentials(jwt=jwt).hint is not None, expired, jwt)
         expired_jwt = Credentials(jwt=NKey(ACCOUNT).jwt({"exp": 86400}))
-        self.assertEqual(expired_jwt.hint, "the user's JWT has expired at 1970-01-02T00:00:00Z")
+        self.assertEqual(expired_jwt.hint, "the user's JWT expired at 1970-01-02T00:00:00Z")
         self.assertIsNone(Credentials(token="t").hint)
 
 

@@ -62,7 +62,7 @@ class RawMessageTests(SynchronousTestCase):
     def test_unfit(self) -> None:
         """A subject, or a content type, that no HTTP header can have."""
         error = self.assertRaises(Malformed, RawMessage, "t\x1b", b"x", [])
-        self.assertEqual(error.reason, 'the subject is not a header value, as which it goes along: "t\\u001b"')
+        self.assertEqual(error.reason, 'the subject is not a valid value of the header X-Topic: "t\\u001b"')
         error = self.assertRaises(Malformed, RawMessage, "t", b"x", [("content-type", "a\x00b")])
         self.assertEqual(error.reason, 'the header Content-Type is not a header value: "a\\u0000b"')
 

@@ -147,7 +147,10 @@ class CatalogueTests(SynchronousTestCase):
                 self.assertEqual(self.catalogue.topics_besides([], ["orders.new"]), ["banner"])
         self.assertEqual(
             [formatEvent(event) for event in events],
-            [f"topic {topic} is not taken: it overlaps with orders.new" for topic in ("orders.*", "orders.new")],
+            [
+                f"the connector does not subscribe to topic {topic}, which overlaps with orders.new"
+                for topic in ("orders.*", "orders.new")
+            ],
             "said once",
         )
 

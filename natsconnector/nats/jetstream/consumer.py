@@ -188,7 +188,9 @@ class PullConsumer:
             self._try_later(f"{msg.status} {text}")
         else:
             self._end(
-                "nobody answers its pulls: it is gone, or JetStream is" if msg.status == 503 else f"{msg.status} {text}"
+                "nobody answers its pulls: the consumer is gone, or JetStream is"
+                if msg.status == 503
+                else f"{msg.status} {text}"
             )
 
     def _keep_to(self, what: str, limit: str) -> None:
@@ -243,7 +245,7 @@ class PullConsumer:
             self._end("it sends neither messages nor heartbeats")
             return
         self._log.warn(
-            "no heartbeat of consumer {consumer} for {silent_s:.1f} s, asking again",
+            "no heartbeat of consumer {consumer} for {silent_s:.1f} s; the client asks for messages again",
             consumer=self._name, silent_s=silent_s, event="consumer_silent",
         )  # fmt: skip
         self.pull()
@@ -256,7 +258,7 @@ class PullConsumer:
         if reason != self._told_reason:
             self._told_reason = reason
             self._log.warn(
-                "a pull of consumer {consumer} has ended: {reason}; the next in {delay_s:.1f} s",
+                "a pull of consumer {consumer} has ended: {reason}; the next follows in {delay_s:.1f} s",
                 consumer=self._name, reason=reason, delay_s=delay_s, event="pull_ended",
             )  # fmt: skip
         self._again = self._clock.callLater(delay_s, self._pull_again)
