@@ -46,12 +46,6 @@ class CallbackRequest(BoundedRequest):
         if channel._command == b"POST":
             self._look(channel._path)
 
-    def process(self) -> None:
-        """Have it answered as all others, also where Twisted has an answer of its own: to ``*``."""
-        if self.path == b"*":
-            self.path = b"/*"
-        super().process()
-
     def _look(self, target: bytes) -> Ticket | None:
         if not self._is_looked_at:
             self._is_looked_at = True
@@ -79,6 +73,7 @@ class CallbackSite(QuietSite):
 
     def getResourceFor(self, request: Request) -> IResource:
         """The resource, also for a body that is too large: it is refused with a result that says so."""
+        request.responseHeaders.removeHeader(b"Server")
         found: IResource = self.resource
         return found
 
@@ -92,7 +87,6 @@ class _Callbacks(Resource):
 
     def render(self, request: CallbackRequest) -> int:
         assert request.content is not None
-        request.responseHeaders.removeHeader(b"Server")
         if request.method != b"POST":
             request.setHeader(b"Allow", b"POST")
             _answer(request, Answer(http.NOT_ALLOWED, "POST only"))

@@ -106,6 +106,8 @@ class QuietSite(Site):
 
     def getResourceFor(self, request: Request) -> IResource:
         """Where a request goes: nowhere if the rule refuses it, or its body is too large."""
+        # Twisted's, which tells strangers what they need not know.
+        request.responseHeaders.removeHeader(b"Server")
         fault = self._rule.fault(request.requestHeaders) if self._rule is not None else None
         if fault is not None:
             return _Refusal(http.FORBIDDEN, fault)
@@ -151,6 +153,12 @@ class BoundedRequest(Request):
     def is_too_large(self) -> bool:
         """Whether the body went beyond the limit."""
         return self._stored_bytes > self._limit_bytes()
+
+    def process(self) -> None:
+        """Have it judged as all others, also where Twisted has an answer of its own: to ``*``."""
+        if self.path == b"*":
+            self.path = b"/*"
+        super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Store as much of the body as counts."""

@@ -136,6 +136,21 @@ class SiteTests(SynchronousTestCase):
             self.lose(channel)
         self.assertEqual(self.echo.calls, 0)
 
+    def test_no_server(self) -> None:
+        """No answer of the site's own says what it is made of."""
+        for request, status in (
+            (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+            (b"OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+            (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", b"200"),
+            (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 101\r\n\r\n" + b"x" * 101, b"413"),
+            (b"NO REQUEST\r\n\r\n", b"400"),
+        ):
+            channel, transport = self.connect()
+            channel.dataReceived(request)
+            self.assertIn(status, self.head(transport.value()))
+            self.assertNotIn(b"server:", transport.value().lower())
+            self.lose(channel)
+
     def test_no_rule(self) -> None:
         """Without a rule any host is answered."""
         self.site = QuietSite(self.echo, self.clock, bounds=BOUNDS)
