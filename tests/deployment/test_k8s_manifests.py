@@ -239,7 +239,7 @@ class NetworkPolicyTests(AgreementCase):
             self.assertLessEqual(selected.items(), labels.items())
 
     def test_ports(self) -> None:
-        """In comes who asks on the admin port, and who posts results; out go names, and what NATS and the gateway are reached at."""
+        """In comes who asks on the admin port or posts results; out go names, and to NATS and the gateway."""
         read = self.assertEnvironment(self.core.environment, 60.0)
         admin = read.admin
         assert admin is not None
