@@ -208,7 +208,8 @@ class Settings:
         group=CALLS, metavar="N")
     max_pending_bytes: int = setting(
         "max-pending-bytes", values.size, "64MiB",
-        "backlog, in bytes of messages and calls; likewise of calls in flight", group=CALLS, metavar="B")
+        "backlog, in bytes of messages and calls; likewise of calls in flight, and of responses that are coming",
+        group=CALLS, metavar="B")
     max_response_bytes: int = setting(
         "max-response-bytes", values.size, "8MiB", "longest response of a function; a longer one is cut off (413)",
         group=CALLS, metavar="B")
