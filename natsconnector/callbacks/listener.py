@@ -46,6 +46,11 @@ class CallbackRequest(BoundedRequest):
         if channel._command == b"POST":
             self._look(channel._path)
 
+    @property
+    def takes_body(self) -> bool:
+        """Only where the path is genuine: who has no sealed URL costs no more than a head."""
+        return self._ticket is not None
+
     def _look(self, target: bytes) -> Ticket | None:
         if not self._is_looked_at:
             self._is_looked_at = True
@@ -87,6 +92,9 @@ class _Callbacks(Resource):
 
     def render(self, request: CallbackRequest) -> int:
         assert request.content is not None
+        if request.ticket is None:
+            # Whoever guesses does so at the cost of a connection each.
+            request.answer_last()
         if request.method != b"POST":
             request.setHeader(b"Allow", b"POST")
             _answer(request, Answer(http.NOT_ALLOWED, "POST only"))
