@@ -78,7 +78,7 @@ class Upstream(Protocol):
         if b"\r\n\r\n" not in self._head:
             return
         path = self._head.split(b" ", 2)[1].decode()
-        function = path.removeprefix("/function/")
+        function = path.removeprefix("/function/").removesuffix(".openfaas-fn")
         if function in self.ENDLESS:
             self._head, self._function = b"\r\n\r\n", function
             self.transport.write(self.ENDLESS[function][0])
@@ -88,9 +88,11 @@ class Upstream(Protocol):
             self.transport.write(PART)
         elif function != "hang":
             self._head = b""
-            body = {"fast": b"f" * 900_000, "/system/functions": json.dumps(FUNCTIONS).encode()}.get(
-                path.split("?")[0].removeprefix("/function/"), b'["openfaas-fn"]' if "/system/" in path else b"ok"
-            )
+            body = b'["openfaas-fn"]' if path == "/system/namespaces" else b"ok"
+            if path.startswith("/system/functions"):
+                body = json.dumps(FUNCTIONS).encode()
+            elif function == "fast":
+                body = b"f" * 900_000
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     def resumeProducing(self) -> None:
@@ -181,7 +183,7 @@ ATTACKS: dict[str, tuple[Callable[[int], Message], int]] = {
     "many headers": (many_headers, 20),
     "reply subjects": (reply_subjects, 1500),
     "parts": (calls_of("part"), 90),
-    "two functions": (two_functions, 500),
+    "two functions": (two_functions, 250),
     **{function: (calls_of(function), 5) for function in Upstream.ENDLESS},
 }
 
