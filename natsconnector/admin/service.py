@@ -16,8 +16,8 @@ from natsconnector.web.hosts import HostRule
 from natsconnector.web.listening import Listening
 from natsconnector.web.site import Bounds, QuietSite
 
-# Few ask: Prometheus, a kubelet, a person. A body is read only so that the answer can say what is wrong.
-BOUNDS = Bounds(connections=32, head_bytes=8 * 1024, header_lines=50, body_bytes=1024, body_s=5.0, idle_s=120.0)
+# Few ask: Prometheus, a kubelet, a person; and all can only be read.
+BOUNDS = Bounds(connections=32, head_bytes=8 * 1024, header_lines=50, body_bytes=0, idle_s=120.0)
 _CLOSE_S = 0.5
 
 

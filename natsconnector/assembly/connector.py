@@ -63,6 +63,7 @@ def make_connector(reactor: Any, settings: Settings, gateway: IGateway | None = 
         timeout_s=settings.timeout_s,
         max_connections=settings.max_inflight,
         max_response_bytes=settings.max_response_bytes,
+        max_held_bytes=settings.max_pending_bytes,
         credentials=credentials if settings.gateway_auth_scope == "all" else None,
         ca_file=settings.gateway_ca,
     )

@@ -46,11 +46,10 @@ class CallbackRequest(BoundedRequest):
         if channel._command == b"POST":
             self._look(channel._path)
 
-    def process(self) -> None:
-        """Have it answered as all others, also where Twisted has an answer of its own: to ``*``."""
-        if self.path == b"*":
-            self.path = b"/*"
-        super().process()
+    @property
+    def takes_body(self) -> bool:
+        """Only where the path is genuine: who has no sealed URL costs no more than a head."""
+        return self._ticket is not None
 
     def _look(self, target: bytes) -> Ticket | None:
         if not self._is_looked_at:
@@ -79,6 +78,7 @@ class CallbackSite(QuietSite):
 
     def getResourceFor(self, request: Request) -> IResource:
         """The resource, also for a body that is too large: it is refused with a result that says so."""
+        request.responseHeaders.removeHeader(b"Server")
         found: IResource = self.resource
         return found
 
@@ -92,7 +92,9 @@ class _Callbacks(Resource):
 
     def render(self, request: CallbackRequest) -> int:
         assert request.content is not None
-        request.responseHeaders.removeHeader(b"Server")
+        if request.ticket is None:
+            # Whoever guesses does so at the cost of a connection each.
+            request.answer_last()
         if request.method != b"POST":
             request.setHeader(b"Allow", b"POST")
             _answer(request, Answer(http.NOT_ALLOWED, "POST only"))

@@ -18,6 +18,7 @@ from natsconnector.commands.progress import Output, Progress
 from natsconnector.config import nats_values, values
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
+from natsconnector.config.settings import Settings
 from natsconnector.messages.redrive import CannotRemove, Redrive, Result, Selection, Tally
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream, JetStreamError
@@ -53,7 +54,8 @@ def add_to(commands: Any) -> None:
         "--to-subject",
         type=_subjects,
         metavar="S[,S]",
-        help="subjects that letters may be put back to [default: those of --subject, --function-subject and --topics]",
+        help="subjects that letters may be put back to [default: those of --subject, --function-subject and --topics,"
+        " but for those that begin with $]",
     )
     where.add_argument(
         "--max-returns",
@@ -90,7 +92,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     try:
         client.start()
         await connected(reactor, client, arguments.wait)
-        targets = arguments.to_subject or settings.sources
+        targets = _targets(arguments, settings)
         await _redrive(reactor, client, make_jetstream(client, settings), arguments, targets, output)
     except CannotRemove as e:
         raise SystemExit(f"nothing is put back: {e}") from None
@@ -135,6 +137,15 @@ async def _redrive(
     progress.line(f"{total} dead letters: {tally}")
     if tally.count(Result.LEFT):
         raise SystemExit(1)
+
+
+def _targets(arguments: argparse.Namespace, settings: Settings) -> Sequence[str]:
+    """Where letters may go."""
+    if arguments.to_subject:
+        named: Sequence[str] = arguments.to_subject
+        return named
+    # That functions are called for changes of a bucket says nothing of changing it.
+    return [subject for subject in settings.sources if not subject.startswith("$")]
 
 
 def _selection(arguments: argparse.Namespace) -> Selection:

@@ -161,7 +161,9 @@ class Settings(ServerSettings):
         group=CALLS, metavar="N")
     max_pending_bytes: int = setting(
         "max-pending-bytes", values.size, "64MiB",
-        "most bytes of messages and their calls in the backlog, and as many again in flight", group=CALLS, metavar="B")
+        "most bytes of messages and their calls in the backlog; as many again in flight, and of answers that are"
+        " coming",
+        group=CALLS, metavar="B")
     max_response_bytes: int = setting(
         "max-response-bytes", values.size, "8MiB", "longest answer of a function; a longer one is cut off (413)",
         group=CALLS, metavar="B")

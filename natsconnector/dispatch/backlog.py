@@ -61,6 +61,11 @@ class Backlog(Generic[J]):
         self.pending = 0
         self.pending_bytes = 0
 
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes may be pending."""
+        return self._limits.pending_bytes
+
     def has_room_for(self, size_bytes: int) -> bool:
         """Whether another call may come, as far as that can be told before it is known of which function."""
         return self._has_free_slot(size_bytes) or self.may_wait(size_bytes)

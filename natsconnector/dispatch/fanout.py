@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from zope.interface import implementer
@@ -14,6 +15,21 @@ from natsconnector.model.outcome import TOO_LARGE, failed
 from natsconnector.model.reply import Reply, reply_to
 from natsconnector.model.seams import IDelivery, ReplyNotSent, ReplyTooLarge
 
+# Of the bodies in one answer. More than any server takes as it comes, and JSON can make six bytes of one.
+_MOST_ANSWER_BYTES = 8 << 20
+
+
+class Room:
+    """
+    Room for answers that wait for those of other functions: one for all messages, since a function that answers at
+    once and one that hangs would else have an answer kept for each message of the backlog.
+
+    :ivar left_bytes: how much more may be kept.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.left_bytes = most_bytes
+
 
 class FanOut:
     """
@@ -21,11 +37,16 @@ class FanOut:
     the last one is, the delivery is answered with an array of all replies and acknowledged as a whole.
 
     :param not_sent: called with the error when the reply could not be published.
+    :param room: where the bodies of answers are kept. One that finds none is replaced by an error.
     """
 
-    def __init__(self, delivery: IDelivery, functions: list[str], not_sent: Callable[[ReplyNotSent], object]) -> None:
+    def __init__(
+        self, delivery: IDelivery, functions: list[str], not_sent: Callable[[ReplyNotSent], object], room: Room
+    ) -> None:
         self._delivery = delivery
         self._not_sent = not_sent
+        self._room = room
+        self._kept_bytes = 0
         self.parts = [Part(self, delivery, function) for function in functions]
         self._open = set(self.parts)
         self._is_held_back = False
@@ -37,12 +58,29 @@ class FanOut:
             self._is_held_back = is_held_back
             self._delivery.hold_back(is_held_back)
 
+    def kept(self, reply: Reply, function: str) -> Reply:
+        """What is kept of an answer until the others are there: the entries have no headers."""
+        size_bytes = len(reply.body)
+        if size_bytes > self._room.left_bytes or self._kept_bytes + size_bytes > _MOST_ANSWER_BYTES:
+            reason = f"the answer of {function} is too large to be kept until all functions have answered"
+            return replace(reply_to(failed(TOO_LARGE, reason, final=True), None), call_id=reply.call_id)
+        self._room.left_bytes -= size_bytes
+        self._kept_bytes += size_bytes
+        return replace(reply, headers=())
+
     def part_ended(self, part: Part) -> None:
         """Settle the whole when this was the last part."""
         self._open.discard(part)
         if self._open:
             self.update_held_back()
             return
+        try:
+            self._end()
+        finally:
+            self._room.left_bytes += self._kept_bytes
+            self._kept_bytes = 0
+
+    def _end(self) -> None:
         delays = [part.nak_delay_s for part in self.parts if part.nak_delay_s is not None]
         if delays and self._delivery.durable:
             # Some functions have not ended here. All of them are called again: at least once.
@@ -130,7 +168,7 @@ class Part:
         return entry
 
     def answer(self, reply: Reply) -> None:
-        self.reply = reply
+        self.reply = self._whole.kept(reply, self.function)
 
     def hold_back(self, held_back: bool) -> None:
         self.is_held_back = held_back

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from natsconnector.dispatch.backlog import Backlog
-from natsconnector.dispatch.fanout import FanOut
+from natsconnector.dispatch.fanout import FanOut, Room
 from natsconnector.dispatch.job import Job, job_of
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import Refused
@@ -64,6 +65,7 @@ class Intake:
         self._settle = settle
         self._defect_attempts = defect_attempts
         self._unplanned: list[_Unplanned] = []
+        self._answers = Room(backlog.most_bytes)
 
     def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
         """Take the calls of a message into the backlog; returns why it gets none, if so."""
@@ -139,7 +141,8 @@ class Intake:
         if len(planned) == 1:
             return [delivery]
         functions = [each.call.function for each in planned]
-        fan_out = FanOut(delivery, functions, lambda error: self._journal.reply_lost(delivery.subject, error))
+        not_sent = partial(self._journal.reply_lost, delivery.subject)
+        fan_out = FanOut(delivery, functions, not_sent, self._answers)
         return [*fan_out.parts]
 
     def _overloaded(self) -> Outcome:

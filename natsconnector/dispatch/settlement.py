@@ -16,7 +16,7 @@ from natsconnector.model.call import FunctionCall
 from natsconnector.model.dead_letter import letter_headers
 from natsconnector.model.ending import Ending
 from natsconnector.model.headers import Header
-from natsconnector.model.outcome import TOO_LARGE, Outcome, failed
+from natsconnector.model.outcome import TOO_LARGE, Outcome, defective, failed
 from natsconnector.model.reply import reply_to
 from natsconnector.model.seams import IDeadLetters, IDelivery, ReplyNotSent, ReplyTooLarge
 
@@ -78,12 +78,20 @@ class Settlement:
         self._journal.retrying(delivery, call, outcome, attempt, delay_s, full_name)
         delivery.nak(delay_s)
 
-    def _rescue(self, ending: Ending) -> None:
-        """A defect of our own met the end of a message: a durable one is left to a later delivery."""
-        self._log.failure(
-            "a defect while settling a message on {subject}", subject=ending.delivery.subject, event="defect"
-        )
-        ending.delivery.nak(_LATER_S)
+    def _rescue(self, ending: Ending, *, is_answered: bool = False) -> None:
+        """
+        A defect of our own met the end of a message: a durable one is left to a later delivery.
+
+        A message on core NATS does not come again, so that its requester is told.
+        """
+        delivery = ending.delivery
+        self._log.failure("a defect while settling a message on {subject}", subject=delivery.subject, event="defect")
+        if delivery.wants_answer and not delivery.durable and not is_answered:
+            try:
+                delivery.answer(reply_to(defective(), ending.call))
+            except Exception:
+                self._log.failure("a defect in the answer on {subject}", subject=delivery.subject, event="defect")
+        delivery.nak(_LATER_S)
 
     def _end(self, ending: Ending, stored: str | None = None) -> None:
         delivery, outcome = ending.delivery, ending.outcome
@@ -91,6 +99,13 @@ class Settlement:
             self._leave(ending, outcome.retry_after_s or (_LATER_S if outcome.defect else 0.0))
             return
         told = self._answer(ending)
+        try:
+            self._acknowledge(ending, told, stored)
+        except Exception:
+            self._rescue(ending, is_answered=True)
+
+    def _acknowledge(self, ending: Ending, told: Ending, stored: str | None) -> None:
+        delivery, outcome = ending.delivery, ending.outcome
         if outcome.ok:
             delivery.ack()
         elif outcome.unfinished:

@@ -19,6 +19,7 @@ from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
+from natsconnector.gateway.room import Room
 from natsconnector.gateway.timeouts import Timeouts
 
 CONNECT_TIMEOUT_S = 10.0
@@ -41,6 +42,7 @@ class GatewayAgent:
         ten seconds.
     :param max_connections: how many idle connections are kept; how many requests run at once is the caller's to bound.
     :param max_response_bytes: of a response's body; the connection of a longer one is closed.
+    :param max_held_bytes: of the responses that are coming, all together, as :class:`Room` says.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
 
@@ -52,9 +54,11 @@ class GatewayAgent:
         timeout_s: float,
         max_connections: int,
         max_response_bytes: int,
+        max_held_bytes: int | None = None,
         ca_file: str | None = None,
     ) -> None:
         self.max_response_bytes = max_response_bytes
+        self.room = Room(max_held_bytes)
         self._reactor = reactor
         self._origin = origin
         self._timeout_s = timeout_s

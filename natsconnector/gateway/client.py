@@ -39,6 +39,7 @@ class GatewayClient:
     :param max_response_bytes: a longer answer is an outcome of its own (413), and its connection is closed.
     :param credentials: sent with every call that has no ``Authorization`` of its own. The gateway hands them on to
         the function.
+    :param max_held_bytes: of the responses that are coming, all together; beyond, the larger ones are read later.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
 
@@ -52,6 +53,7 @@ class GatewayClient:
         timeout_s: float,
         max_connections: int,
         max_response_bytes: int,
+        max_held_bytes: int | None = None,
         credentials: BasicAuth | None = None,
         ca_file: str | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class GatewayClient:
             timeout_s=timeout_s,
             max_connections=max_connections,
             max_response_bytes=max_response_bytes,
+            max_held_bytes=max_held_bytes,
             ca_file=ca_file,
         )
         self._exchange = self._http.agent.exchange

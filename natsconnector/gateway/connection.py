@@ -25,14 +25,14 @@ from natsconnector.gateway.errors import (
     ResponseTooLarge,
     ResponseUnreadable,
     TimedOut,
+    cause,
 )
 from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Reply, ResponseParser
+from natsconnector.gateway.room import Room
 from natsconnector.gateway.timeouts import Timeouts
 
 # A request of so many bytes over TLS counts as sent when its response comes; of a longer one the transport is asked.
 _SENT_SOON_BYTES = 65536
-
-
 _MOST_FAILED_WRITES = 10
 
 
@@ -40,6 +40,7 @@ class Pool(Shape):
     """What a connection tells whoever made it."""
 
     max_response_bytes: int
+    room: Room
 
     def rests(self, connection: Connection) -> None:
         """It can carry another request."""
@@ -98,7 +99,7 @@ class Exchange:
         """There is no connection."""
         self.connecting = None
         if not self.ended:
-            self.fail(NotConnected(_why(failure)))
+            self.fail(NotConnected(cause(failure)))
 
     def succeed(self, reply: Reply) -> None:
         """The response is whole."""
@@ -135,6 +136,8 @@ class Connection(Protocol):
     :param pool: is told when it can carry another, and when it has ended.
     """
 
+    transport: Any
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._parser = ResponseParser(pool.max_response_bytes)
@@ -147,7 +150,7 @@ class Connection(Protocol):
         self.lost = False
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
+        transport = self.transport
         if isinstance(transport, TcpConnection) and not transport.TLS:
             # Writing at once, instead of when the reactor finds the socket writable, saves three system calls of five,
             # and tells whether anything went out.
@@ -175,7 +178,6 @@ class Connection(Protocol):
 
     def carry(self, exchange: Exchange) -> bool:
         """Send the request; False when surely no byte of it went out."""
-        transport: Any = self.transport
         rest: bytes | memoryview = exchange.request
         if self._write_now is not None:
             try:
@@ -190,11 +192,11 @@ class Connection(Protocol):
         self._exchange = exchange
         self._parser.expect(head_only=exchange.head_only)
         if rest:
-            transport.write(bytes(rest))
+            self.transport.write(bytes(rest))
             if self._write_now is not None or len(rest) > _SENT_SOON_BYTES:
                 # A transport asks a producer for more at once, and again when it has written all.
                 self._unsent = 2
-                transport.registerProducer(self, False)
+                self.transport.registerProducer(self, False)
         return True
 
     def _write_rest(self, data: bytes) -> Any:
@@ -214,26 +216,33 @@ class Connection(Protocol):
     def resumeProducing(self) -> None:
         self._unsent -= 1
         if self._unsent == 0:
-            transport: Any = self.transport
-            transport.unregisterProducer()
+            self.transport.unregisterProducer()
 
     def stopProducing(self) -> None:
         """The connection ends, which :meth:`connectionLost` tells."""
 
+    def pause(self) -> None:
+        """See :class:`~natsconnector.gateway.room.Reader`."""
+        self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """See :class:`~natsconnector.gateway.room.Reader`."""
+        if not self.lost:
+            self.transport.resumeProducing()
+
     def abort(self) -> None:
         """Close it, whatever is under way."""
         self._exchange = None
-        transport: Any = self.transport
+        self._pool.room.leave(self)
         if not self.lost:
-            transport.abortConnection()
+            self.transport.abortConnection()
 
     def close(self) -> None:
         """Close it, while nothing is under way."""
-        transport: Any = self.transport
         if self._write_now is not None:
-            transport.loseConnection()
+            self.transport.loseConnection()
         else:  # TLS would wait for the other side to agree
-            transport.abortConnection()
+            self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         exchange = self._exchange
@@ -243,6 +252,7 @@ class Connection(Protocol):
         parser = self._parser
         try:
             if not parser.receive_data(data):
+                self._pool.room.hold(self, parser.held_bytes)
                 return
         except BadResponse as e:
             exchange.fail(ResponseUnreadable(str(e)))
@@ -259,12 +269,14 @@ class Connection(Protocol):
         else:
             self.close()
         exchange.succeed(reply)
+        self._pool.room.leave(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
         self._poll = None
         vars(self.transport).pop("writeSomeData", None)  # which would keep both alive
         self._pool.lost(self)
+        self._pool.room.leave(self)
         exchange, self._exchange = self._exchange, None
         if exchange is None:
             return
@@ -272,7 +284,7 @@ class Connection(Protocol):
         if begun and reason.check(error.ConnectionDone) and self._parser.receive_eof():
             exchange.succeed(self._parser.reply())
         else:
-            exchange.fail((ResponseCut if begun else BrokeOff)(_why(reason)))
+            exchange.fail((ResponseCut if begun else BrokeOff)(cause(reason)))
 
 
 def _socket_below(transport: Any) -> socket.socket | None:
@@ -283,15 +295,3 @@ def _socket_below(transport: Any) -> socket.socket | None:
             return found
         transport = getattr(transport, "transport", None)
     return None
-
-
-def _why(failure: Failure) -> str:
-    """The cause in a few words, on one line."""
-    problem = failure.value
-    if isinstance(problem, error.DNSLookupError):
-        return "no address is known for its name"
-    if isinstance(problem, error.ConnectionDone):
-        return "the connection was closed"
-    if isinstance(problem, error.ConnectionLost):
-        return "the connection was lost"
-    return " ".join((str(problem) or type(problem).__name__).split())[:200].rstrip(".")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from twisted.internet import error
 from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 
 
 class NoResponse(Exception):
@@ -59,3 +61,15 @@ class TimedOut(NoResponse):
 
 class GivenUp(NoResponse, CancelledError):
     """The caller cancelled; ``sent`` and ``begun`` tell in which phase."""
+
+
+def cause(failure: Failure) -> str:
+    """The cause in a few words, on one line."""
+    problem = failure.value
+    if isinstance(problem, error.DNSLookupError):
+        return "no address is known for its name"
+    if isinstance(problem, error.ConnectionDone):
+        return "the connection was closed"
+    if isinstance(problem, error.ConnectionLost):
+        return "the connection was lost"
+    return " ".join((str(problem) or type(problem).__name__).split())[:200].rstrip(".")

@@ -36,6 +36,7 @@ class GatewayHttp(HTTPClient):
     :param timeout_s: for a request without a limit of its own, connecting and reading the body included.
     :param max_connections: how many idle connections are kept; how many requests run at once is the caller's to bound.
     :param max_response_bytes: of a response's body; the connection of a longer one is closed.
+    :param max_held_bytes: of the responses that are coming, all together; beyond, the larger ones are read later.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
 
@@ -47,6 +48,7 @@ class GatewayHttp(HTTPClient):
         timeout_s: float,
         max_connections: int,
         max_response_bytes: int,
+        max_held_bytes: int | None = None,
         ca_file: str | None = None,
     ) -> None:
         self.origin: Origin = parse_origin(url)
@@ -56,6 +58,7 @@ class GatewayHttp(HTTPClient):
             timeout_s=timeout_s,
             max_connections=max_connections,
             max_response_bytes=max_response_bytes,
+            max_held_bytes=max_held_bytes,
             ca_file=ca_file,
         )
         self._reactor = reactor

@@ -136,6 +136,11 @@ class ResponseParser:
         """Something of the response has come, not only of those before it (1xx)."""
         return self._status > 0 or (len(self._raw) > 0 and not (self._interim and self._raw.endswith(_END)))
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of the response is in memory."""
+        return len(self._raw) + len(self._head) + len(self._body)
+
     def receive_data(self, data: bytes) -> bool:
         """
         Take input; True when the response is whole.
@@ -161,8 +166,10 @@ class ResponseParser:
         return self.complete
 
     def reply(self) -> Reply:
-        """The response, once it is whole."""
-        return Reply(self._status, self._head, bytes(self._body))
+        """The response, once it is whole. It is not kept: a connection may rest for long."""
+        reply = Reply(self._status, self._head, bytes(self._body))
+        self._head = self._body = b""
+        return reply
 
     def _receive_head(self, data: bytes) -> None:
         if self._raw:

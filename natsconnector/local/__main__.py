@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def _port(text: str) -> int:
     return port
 
 
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9](?:[-A-Za-z0-9._]{0,253}[A-Za-z0-9])?", name):
+            raise ValueError(f"no name of a host, without its port: {name!r}")
+    return names
+
+
 def _number(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 1000:
@@ -30,6 +39,7 @@ def _number(text: str) -> int:
     return number
 
 
+_names.coerceDoc = "Must be names, with commas."  # type: ignore[attr-defined]
 _number.coerceDoc = "Must be a number."  # type: ignore[attr-defined]
 _port.coerceDoc = "Must be a port number."  # type: ignore[attr-defined]
 
@@ -42,6 +52,7 @@ class GatewayOptions(Options):
     optParameters = [
         ["functions", None, None, "OpenFaaS stack file that declares the functions"],
         ["host", None, "127.0.0.1", "Address to listen on"],
+        ["names", None, [], "Further names under which it is reached: gateway.team.svc,gateway.example.com", _names],
         ["port", None, 8080, "Port to listen on; 0 takes a free one", _port],
         ["queue-retries", None, 0, "How often asynchronous calls and callbacks that fail are tried again", _number],
         ["credentials", None, None, "Folder of basic-auth-user and basic-auth-password, asked for on /system/"],
@@ -71,6 +82,7 @@ async def _serve(reactor: Reactor, options: GatewayOptions) -> None:
         reactor,
         options.stack,
         host=options["host"],
+        names=options["names"],
         port=options["port"],
         credentials=options.secrets,
         queue_retries=options["queue-retries"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 from twisted.internet.address import IPv4Address
@@ -28,6 +29,7 @@ class LocalGateway:
 
     :param functions: by ``name``, or by ``name.namespace``, which tells those of one name in several namespaces apart.
     :param host: the address to listen on; see ``HostRule`` for the names under which requests may come.
+    :param names: further ones.
     :param port: 0 takes a free one.
     :param credentials: user and password that ``/system/`` asks for; None leaves it open.
     :param function_timeout_s: a call that takes longer is killed and answered with 502.
@@ -45,6 +47,7 @@ class LocalGateway:
         functions: dict[str, Function],
         *,
         host: str = "127.0.0.1",
+        names: Iterable[str] = (),
         port: int = 0,
         credentials: tuple[str, str] | None = None,
         function_timeout_s: float = 60.0,
@@ -57,7 +60,7 @@ class LocalGateway:
         self._host = host
         self._endpoint = TCP4ServerEndpoint(reactor, port, interface=host)
         self._port: IListeningPort | None = None
-        self._site = QuietSite(self.resource, reactor, bounds=BOUNDS, rule=HostRule(host))
+        self._site = QuietSite(self.resource, reactor, bounds=BOUNDS, rule=HostRule(host, names))
 
     @property
     def url(self) -> str:

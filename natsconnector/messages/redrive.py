@@ -141,7 +141,8 @@ class Redrive:
 
     :param stream: where they are; :param wanted: which of them.
     :param targets: the subjects that may be published to, with wildcards: whoever may publish dead letters could have
-        one be published where only the operator may.
+        one be published where only the operator may. A subject that begins with ``$`` needs a target that does: what
+        is published on ``$KV.`` or ``$O.`` is a change of the bucket, and a letter has the value of back then.
     :param max_returns: how often a letter may have been put back before.
     :param dry_run: look, and change nothing.
     """
@@ -210,7 +211,12 @@ class Redrive:
             raise _CannotPutBack("it names no subject to put it back to")
         if is_reserved(subject):
             raise _CannotPutBack(f"{shown(subject)} is NATS's own")
-        if not any(covers(pattern, subject) for pattern in self._targets):
+        if subject.startswith("$") and not any(target.startswith("$") for target in self._targets_of(subject)):
+            raise _CannotPutBack(
+                f"what is put back on {shown(subject)} would change it to what it was back then: name it with"
+                " --to-subject"
+            )
+        if not self._targets_of(subject):
             raise _CannotPutBack(
                 f"{shown(subject)} is not among the subjects {', '.join(self._targets)}: name it with --to-subject"
             )
@@ -241,6 +247,9 @@ class Redrive:
         except JetStreamError as e:
             raise _CannotPutBack(f"it was put back, but not removed from stream {self._stream}: {e}") from e
         return result
+
+    def _targets_of(self, subject: str) -> list[str]:
+        return [target for target in self._targets if covers(target, subject)]
 
     async def _streams_on(self, subject: str) -> list[str]:
         if subject not in self._listening:

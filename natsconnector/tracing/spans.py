@@ -28,6 +28,10 @@ from natsconnector.model.subjects import SubjectMap
 from natsconnector.tracing.export import Export
 
 _MOST_CHARACTERS = 200
+# As many bytes as a subject that the connector subscribes to may have; a publisher's may be longer.
+_MOST_OF_SUBJECT = 1024
+# Of `tracestate`; others have to take 512 characters (W3C Trace Context, 3.3.1.5). Old libraries read all.
+_MOST_OF_STATE = 8192
 _W3C = TraceContextTextMapPropagator()
 _CONTEXT = ("traceparent", "tracestate")
 # Why there is no response, by the status that stands for that: `error.type` is to have few values.
@@ -102,7 +106,7 @@ class OpenTelemetry:
             "messaging.system": "nats",
             "messaging.operation.type": "process",
             "messaging.operation.name": "process",
-            "messaging.destination.name": subject,
+            "messaging.destination.name": subject[:_MOST_OF_SUBJECT],
             "messaging.message.body.size": len(delivery.payload),
             "faas.trigger": "pubsub",
         }
@@ -249,6 +253,8 @@ def _split(headers: Iterable[Header]) -> tuple[list[Header], Any]:
             carrier.setdefault(name.lower(), []).append(value)
         else:
             others.append((name, value))
+    if sum(map(len, carrier.get("tracestate", ()))) > _MOST_OF_STATE:
+        del carrier["tracestate"]
     return others, _W3C.extract(carrier)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 
 from twisted.web.http_headers import Headers
 
@@ -30,12 +31,13 @@ class HostRule:
     and at the same time elsewhere, and nobody can register the second.
 
     :param told: the address, or name, that the server was told to listen on.
+    :param more: further names, such as those that a cluster's name service gives the server.
     """
 
-    def __init__(self, told: str) -> None:
+    def __init__(self, told: str, more: Iterable[str] = ()) -> None:
         told = told.strip("[]").lower()
         self._any = told in _WILDCARDS
-        self._names = LOOPBACK | {told}
+        self._names = LOOPBACK | {told} | {name.lower() for name in more}
 
     def fault(self, headers: Headers) -> str | None:
         """

@@ -14,9 +14,10 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
 from natsconnector.web.hosts import HostRule
+from natsconnector.web.refusal import Refusal
 
-# Twisted keeps the bytes behind a request that is not answered yet as a list, and sums that up at each piece.
-_MAX_PIPELINED_PIECES = 64
+# Each chunk costs some microseconds, however small the chunk is. Clients send thousands of bytes in one.
+_MOST_CHUNKS = 65_536
 # So long may the rest of an answer take when a time-out closes its connection.
 _LAST_BYTES_S = 1.0
 
@@ -29,7 +30,8 @@ class Bounds:
     :ivar connections: at once. Beyond it the one that has waited longest without a request is closed for the new one.
     :ivar head_bytes: of the request line and the headers together; likewise of a single line.
     :ivar header_lines: of a request.
-    :ivar body_bytes: of a request. What is beyond is read, but neither kept nor answered by a resource: 413.
+    :ivar body_bytes: of a request. What is beyond is read, but neither kept nor answered by a resource: 413. With 0 a
+        request with a body is answered when its head is there, and its connection closed.
     :ivar head_s: from the connection, or the first byte of a later request, until a head is complete.
     :ivar body_s: from there until the body is.
     :ivar idle_s: between two requests; and how long a client may leave an answer unread.
@@ -47,6 +49,9 @@ class Bounds:
 class QuietSite(Site):
     """
     A site without Twisted's log lines, with bounds, and with an end.
+
+    Who sends more before an answer is there has the connection closed behind that answer (RFC 9112, 9.3.2): requests
+    that come together would be answered together, and nothing else meanwhile.
 
     :param reactor: of the time-outs.
     :param rule: which hosts and origins are answered; None answers all. Others get 403 and a sentence.
@@ -106,11 +111,13 @@ class QuietSite(Site):
 
     def getResourceFor(self, request: Request) -> IResource:
         """Where a request goes: nowhere if the rule refuses it, or its body is too large."""
+        # Twisted's, which tells strangers what they need not know.
+        request.responseHeaders.removeHeader(b"Server")
         fault = self._rule.fault(request.requestHeaders) if self._rule is not None else None
         if fault is not None:
-            return _Refusal(http.FORBIDDEN, fault)
+            return Refusal(http.FORBIDDEN, fault)
         if isinstance(request, BoundedRequest) and request.is_too_large:
-            return _Refusal(http.REQUEST_ENTITY_TOO_LARGE, "request body too large")
+            return Refusal(http.REQUEST_ENTITY_TOO_LARGE, "request body too large")
         found: IResource = super().getResourceFor(request)
         return found
 
@@ -146,14 +153,35 @@ class BoundedRequest(Request):
     """A request that stops storing its body one byte beyond the limit, so that the excess costs no memory."""
 
     _stored_bytes = 0
+    _chunks = 0
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether a body is read at all."""
+        return self._limit_bytes() > 0
+
+    def answer_last(self) -> None:
+        """Have the connection closed behind this request's answer."""
+        channel: Any = self.channel
+        channel.answer_last()
 
     @property
     def is_too_large(self) -> bool:
         """Whether the body went beyond the limit."""
         return self._stored_bytes > self._limit_bytes()
 
+    def process(self) -> None:
+        """Have it judged as all others, also where Twisted has an answer of its own: to ``*``."""
+        if self.path == b"*":
+            self.path = b"/*"
+        super().process()
+
     def handleContentChunk(self, data: bytes) -> None:
         """Store as much of the body as counts."""
+        self._chunks += 1
+        if self._chunks == _MOST_CHUNKS + 1:
+            channel: Any = self.channel
+            channel.abort()
         counts = data[: max(0, self._limit_bytes() + 1 - self._stored_bytes)]
         self._stored_bytes += len(counts)
         super().handleContentChunk(counts)
@@ -173,12 +201,14 @@ class _Channel(http.HTTPChannel):
 
     site: QuietSite
     transport: Any
+    requests: list[BoundedRequest]
+    _buffer: bytes
+    _dataBuffer: list[bytes]
 
     def __init__(self) -> None:
         super().__init__()
         self._deadline: IDelayedCall | None = None
         self.is_answering = False
-        self._pieces = 0
         self._is_ended = False
 
     def connectionMade(self) -> None:
@@ -193,22 +223,26 @@ class _Channel(http.HTTPChannel):
         if self._is_ended:
             return
         if self.is_answering:
-            self._pieces += 1
-            if self._pieces > _MAX_PIPELINED_PIECES:
-                self.abort()
-                return
-        elif self._deadline is None:
+            self.answer_last()
+            return
+        if self._deadline is None:
             self._set_deadline(self.site.bounds.head_s)
         super().dataReceived(data)
 
     def allHeadersReceived(self) -> None:
         self._set_deadline(self.site.bounds.body_s)
         super().allHeadersReceived()
+        if self.length != 0 and not self.requests[-1].takes_body:
+            # Twisted takes it for a request without one.
+            self.length = 0
+            self._transferDecoder = None
+            self.answer_last()
 
     def allContentReceived(self) -> None:
         self._set_deadline(None)
         self.is_answering = True
-        self._pieces = 0
+        if self._buffer or any(self._dataBuffer):
+            self.answer_last()
         super().allContentReceived()
 
     def requestDone(self, request: http.Request) -> None:
@@ -218,6 +252,14 @@ class _Channel(http.HTTPChannel):
         if not self.is_answering and not self.persistent:
             # The connection is closed once the answer is sent, which takes as long as the client likes.
             self.setTimeout(self.site.bounds.idle_s)
+
+    def answer_last(self) -> None:
+        """Close it behind the answer to the request in hand, and take nothing that has come behind that request."""
+        self._is_ended = True
+        self.persistent = False
+        self.clearLineBuffer()
+        self._dataBuffer.clear()
+        self.requests[-1].responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def timeoutConnection(self) -> None:
         """The client has been idle, or has left an answer unread: without a log line."""
@@ -245,18 +287,3 @@ class _Channel(http.HTTPChannel):
 
 
 QuietSite.protocol = _Channel  # type: ignore[assignment]
-
-
-class _Refusal(Resource):
-    isLeaf = True
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__()
-        self._status = status
-        self._sentence = sentence
-
-    def render(self, request: Request) -> bytes:
-        request.setResponseCode(self._status)
-        request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
-        request.setHeader(b"X-Content-Type-Options", b"nosniff")
-        return f"{self._sentence}\n".encode()

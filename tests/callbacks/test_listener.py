@@ -272,9 +272,10 @@ class RefusedTests(CallbackCase):
 
     def test_strangers_keep_nothing(self) -> None:
         """Who has no sealed URL cannot make the connector keep a body."""
-        channel, _ = self.connect()
-        channel.dataReceived(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n" + b"x" * 800)
-        self.assertEqual(channel.requests[-1].content.getvalue(), b"x")
+        for lines in (b"Content-Length: 900", b"Transfer-Encoding: chunked", b"Content-Length: 0"):
+            channel, transport = self.connect()
+            channel.dataReceived(b"POST /x HTTP/1.1\r\nHost: h\r\n" + lines + b"\r\n\r\n" + b"x" * 800)
+            self.assertEqual((self.status(transport), transport.disconnecting, channel.requests), (404, True, []))
         channel, _ = self.connect()
         head = f"POST {self.path()} HTTP/1.1\r\nHost: h\r\nContent-Length: 900000\r\n\r\n"
         channel.dataReceived(head.encode() + b"x" * 800_000)

@@ -13,6 +13,7 @@ from natsconnector.config import reading, settings
 
 ROOT = Path(__file__).parent.parent.parent
 KNOWN_NAMES = {flag.environment_name for flag in settings.FLAGS} | {a.name for f in settings.FLAGS for a in f.aliases}
+KEYS = "NATSCONNECTOR_CALLBACK_KEY_FILE"
 # What ending takes beyond the shutdown timeout: the last answers are flushed, connections closed.
 LAST_MOMENTS_S = 5.0
 
@@ -47,8 +48,12 @@ class AgreementCase(SynchronousTestCase):
         for name, value in environment.items():
             self.assertIsInstance(value, str, f"{name}: quote it, YAML takes it for something else")
         self.assertLessEqual(set(environment), KNOWN_NAMES)
-        # Files of secrets are there only where it is deployed.
-        read = reading.read({}, {name: value for name, value in environment.items() if not value.startswith("/")})
+        # Files of secrets are there only where it is deployed. Results need one.
+        given = {name: value for name, value in environment.items() if not value.startswith("/")}
+        if KEYS in environment:
+            given[KEYS] = self.mktemp()
+            Path(given[KEYS]).write_text("k" * 32)
+        read = reading.read({}, given)
         self.assertEqual(read.warnings, ())
         self.assertGreaterEqual(grace_s, read.shutdown_timeout_s + LAST_MOMENTS_S)
         return read

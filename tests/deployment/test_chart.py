@@ -51,7 +51,7 @@ class ValuesTests(SynchronousTestCase):
         self.assertEqual(self.faults(**self.values), [])
         self.assertEqual(
             [path.name.removesuffix("-values.yaml") for path in EXAMPLES],
-            ["envelopes", "jetstream", "official", "topics"],
+            ["callbacks", "envelopes", "jetstream", "official", "topics"],
         )
         for path in EXAMPLES:
             self.assertEqual(self.faults(**merged(self.values, yaml.safe_load(path.read_text()))), [], path.name)

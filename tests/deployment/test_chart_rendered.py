@@ -169,6 +169,34 @@ class RenderedTests(AgreementCase):
         self.assertEqual(scaled["scaleTargetRef"]["name"], rendered.by_kind["Deployment"]["metadata"]["name"])
         self.assertNotIn("replicas", rendered.spec)
 
+    def test_results(self) -> None:
+        """The queue-worker, and it alone, reaches the port by a Service, at the address that the connector is told."""
+        example = str(CHART / "ci" / "callbacks-values.yaml")
+        rendered = Rendered("--values", example, release="orders")
+        environment = {name: value or "" for name, value in rendered.environment.items()}
+        read = self.assertEnvironment(environment, 60.0)
+        service = rendered.by_kind["Service"]
+        (port,) = service["spec"]["ports"]
+        self.assertEqual(
+            (read.callback_address, service["metadata"]["name"]),
+            ("http://orders-nats-connector-callbacks.openfaas:8082", "orders-nats-connector-callbacks"),
+        )
+        ports = {each["name"]: each["containerPort"] for each in rendered.container["ports"]}
+        assert read.callback_listen is not None
+        self.assertEqual((port["port"], ports[port["targetPort"]]), (8082, read.callback_listen.port))
+        admin, callbacks = rendered.by_kind["NetworkPolicy"]["spec"]["ingress"]
+        self.assertEqual((admin["ports"], callbacks["ports"]), ([{"port": 8081}], [{"port": 8082}]))
+        self.assertEqual(callbacks["from"], [{"podSelector": {"matchLabels": {"app": "queue-worker"}}}])
+        elsewhere = Rendered(
+            "--values", example, "--set", "settings.callbackAddress=https://hooks.example.com,settings.admin=none"
+        )
+        self.assertEqual(elsewhere.environment["NATSCONNECTOR_CALLBACK_ADDRESS"], "https://hooks.example.com")
+        self.assertEqual([each["name"] for each in elsewhere.container["ports"]], ["callbacks"])
+        self.assertEqual(len(elsewhere.by_kind["NetworkPolicy"]["spec"]["ingress"]), 1)
+        long = Rendered("--values", example, release="o" * 53).by_kind["Service"]["metadata"]["name"]
+        self.assertLessEqual(len(long), 63)
+        self.assertTrue(long.endswith("-callbacks"))
+
     def test_refused(self) -> None:
         """What cannot work is said before anything is changed."""
         for words, reason in {
@@ -176,6 +204,8 @@ class RenderedTests(AgreementCase):
             "keda.enabled=true,autoscaling.enabled=true,settings.stream=S": "exclude each other",
             "settings.admin=unix:/run/admin.sock": "probes come from outside",
             "settings.admin=none,serviceMonitor.enabled=true": "needs settings.admin",
+            "settings.callbackListen=tcp:8082": "needs secrets.callbackKeyFile",
+            "settings.callbackListen=unix:/run/c.sock": "results come from outside",
             "settings.maxInFlight=1": "maxInFlight",
         }.items():
             with self.assertRaises(AssertionError) as caught:

@@ -14,7 +14,7 @@ from natsconnector import __version__
 from natsconnector.admin.health import Health
 from natsconnector.admin.resources import pages
 from natsconnector.config import reading
-from tests.deployment.agreement import AgreementCase, assert_valid, mounted_paths, text
+from tests.deployment.agreement import KEYS, AgreementCase, assert_valid, mounted_paths, text
 
 
 def document(name: str) -> str:
@@ -165,11 +165,9 @@ class CallbacksTests(AgreementCase):
 
     def test_agree(self) -> None:
         """The address is the Service's, its port is the one that the connector listens on, and the keys are mounted."""
-        keys = Path(self.mktemp())
-        keys.write_text("k" * 32)
         environment = {each["name"]: each["value"] for each in self.added["env"]}
-        key_file = Path(environment.pop("NATSCONNECTOR_CALLBACK_KEY_FILE"))
-        read = reading.read({}, {**environment, "NATSCONNECTOR_CALLBACK_KEY_FILE": str(keys)})
+        key_file = Path(environment[KEYS])
+        read = self.assertEnvironment(environment, 60.0)
         self.assertIn(str(key_file.parent), mounted_paths(self.core.pod, self.core.container))
         self.assertIn(f"--from-file={key_file.name}", document("callbacks"))
         address, metadata = urlsplit(read.callback_address or ""), self.service["metadata"]
@@ -241,12 +239,14 @@ class NetworkPolicyTests(AgreementCase):
             self.assertLessEqual(selected.items(), labels.items())
 
     def test_ports(self) -> None:
-        """In comes who asks on the admin port; out go names, and what NATS and the gateway are reached at."""
+        """In comes who asks on the admin port or posts results; out go names, and to NATS and the gateway."""
         read = self.assertEnvironment(self.core.environment, 60.0)
         admin = read.admin
         assert admin is not None
-        (ingress,) = self.policy["spec"]["ingress"]
-        self.assertEqual(ingress["ports"], [{"port": admin.port}])
+        asking, posting = self.policy["spec"]["ingress"]
+        (service,) = yaml.safe_load_all(document("callbacks"))
+        self.assertEqual(asking["ports"], [{"port": admin.port}])
+        self.assertEqual(posting["ports"], [{"port": service["spec"]["ports"][0]["port"]}])
         names, nats, gateway = self.policy["spec"]["egress"]
         self.assertEqual({port["port"] for port in names["ports"]}, {53})
         self.assertEqual(nats["ports"], [{"port": urlsplit(read.nats[0]).port}])

@@ -15,7 +15,7 @@ from natsconnector.__main__ import COMMANDS
 from natsconnector.commands import probe
 from natsconnector.config import reading
 from natsconnector.config.values import duration
-from tests.deployment.agreement import KNOWN_NAMES, ROOT, AgreementCase, text
+from tests.deployment.agreement import KEYS, KNOWN_NAMES, ROOT, AgreementCase, text
 
 
 def with_defaults(template: str) -> str:
@@ -165,6 +165,19 @@ class ComposeTests(AgreementCase):
         self.assertEqual((urlsplit(read.nats[0]).port, urlsplit(read.gateway).port), (4222, 8080))
         words = self.services["gateway"]["command"]
         self.assertEqual(words[words.index("--port") + 1], "8080")
+
+    def test_results(self) -> None:
+        """With its comments taken in, the gateway's queue posts to the connector, whose keys are beside the file."""
+        file = with_defaults(text("deployment/compose/compose.yml"))
+        file = re.sub(r"(?m)^( +)# (NATSCONNECTOR_\w+: |volumes: )", r"\1\2", file)
+        services = yaml.safe_load(file)["services"]
+        connector = services["natsconnector"]
+        read = self.assertEnvironment(connector["environment"], duration(connector["stop_grace_period"]))
+        address = urlsplit(read.callback_address or "")
+        assert read.callback_listen is not None
+        self.assertEqual((services[address.hostname], address.port), (connector, read.callback_listen.port))
+        self.assertEqual(connector["volumes"], [f"./callback-keys:{connector['environment'][KEYS]}:ro"])
+        self.assertEqual(read.reply_allow, ("_INBOX.>", "results.>"))
 
     def test_build(self) -> None:
         """What it builds with are arguments of the Dockerfile, at its defaults, and an extra that there is."""

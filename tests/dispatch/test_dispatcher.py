@@ -736,6 +736,22 @@ class FunctionsTests(DispatcherCase):
         statuses = [(entry["function"], entry["status"]) for entry in json.loads(delivery.replies[0].body)]
         self.assertEqual(statuses, [("a", 200), ("b", 200)])
 
+    def test_answers_that_wait(self) -> None:
+        """What fast functions have answered, while slow ones let their messages wait, is bounded for all messages."""
+        functions = [DeployedFunction(name, "", {"topic": "t"}) for name in ("fast", "slow")]
+        dispatcher = self.with_functions(*functions, limits=Limits(inflight=9, pending_bytes=1000))
+        self.catalogue.start()
+        deliveries = [FakeDelivery(b"x", "t") for _ in range(3)]
+        for delivery in deliveries:
+            dispatcher.dispatch(delivery)
+        slow = [self.gateway.waiting.pop(number + 1) for number in range(3)]
+        for _ in deliveries:
+            self.gateway.end(Outcome(200, b"a" * 400))
+        for call in slow:
+            call.callback(OK)
+        statuses = [[entry["status"] for entry in json.loads(each.replies[0].body)] for each in deliveries]
+        self.assertEqual(statuses, [[200, 200], [200, 200], [413, 200]])
+
     def test_function_limit(self) -> None:
         """A function's limit holds up only its own calls; what waits for it says that it needs no slot."""
         limited = DeployedFunction("slow", "", {"topic": "s", "natsconnector.max-inflight": "1"})

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from natsconnector.dispatch.fanout import FanOut
+from natsconnector.dispatch.fanout import FanOut, Room
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.reply import reply_to
@@ -19,10 +19,13 @@ from natsconnector.testing import FakeDelivery
 class FanOutTests(SynchronousTestCase):
     """Parts and the whole."""
 
+    def setUp(self) -> None:
+        self.room = Room(1 << 30)
+
     def fan_out(self, *functions: str, **more: Any) -> FanOut:
         self.delivery = FakeDelivery(b"payload", durable=True, **more)
         self.not_sent: list[ReplyNotSent] = []
-        return FanOut(self.delivery, [*functions], self.not_sent.append)
+        return FanOut(self.delivery, [*functions], self.not_sent.append, self.room)
 
     def end(self, fan_out: FanOut, number: int, outcome: Outcome) -> None:
         """Settle a part as the settlement would."""
@@ -57,6 +60,46 @@ class FanOutTests(SynchronousTestCase):
         self.assertEqual((reply.status, reply.call_id), (200, "id"), "the publisher's own, which all have")
         self.assertEqual(self.delivery.acknowledged, [("ack", None)])
 
+    def statuses(self) -> list[int]:
+        (reply,) = self.delivery.replies
+        return [entry["status"] for entry in json.loads(reply.body)]
+
+    def test_room(self) -> None:
+        """Answers that wait for others share the room of all messages, and leave it with the last one's."""
+        self.room = Room(100)
+        first, second = self.fan_out("a", "b"), self.fan_out("a", "b")
+        self.end(first, 0, Outcome(200, b"x" * 60, [("X-Large", "h" * 1000)]))
+        self.assertEqual(first.parts[0].reply and first.parts[0].reply.headers, ())
+        self.end(second, 0, Outcome(200, b"x" * 60))
+        self.assertEqual(self.room.left_bytes, 40)
+        self.end(second, 1, Outcome(200, b"x" * 40))
+        self.assertEqual((self.statuses(), self.room.left_bytes), ([413, 200], 40))
+        self.assertIn("the answer of a is too large to be kept", json.loads(self.delivery.replies[0].body)[0]["error"])
+        self.assertEqual(json.loads(self.delivery.replies[0].body)[0]["call_id"], "id")
+        self.delivery.acknowledged.clear()
+        self.end(first, 1, failed(502, "unreachable"))
+        self.assertEqual(self.room.left_bytes, 100)
+
+    def test_one_message(self) -> None:
+        """One message's answers together are bounded, too, however much room there is."""
+        fan_out = self.fan_out("a", "b", "c", max_reply_bytes=1 << 30)
+        for number, size in enumerate((8 << 20, 1, 0)):
+            self.end(fan_out, number, Outcome(200, b"x" * size))
+        self.assertEqual((self.statuses(), self.room.left_bytes), ([200, 413, 200], 1 << 30))
+
+    def test_room_of_what_is_left(self) -> None:
+        """A message that is given back to its stream leaves the room as well, and so does one whose end fails."""
+        self.room = Room(100)
+        fan_out = self.fan_out("a", "b", identity="S-1")
+        self.end(fan_out, 0, Outcome(200, b"x" * 60))
+        fan_out.parts[1].nak(5.0)
+        self.assertEqual((self.delivery.acknowledged, self.room.left_bytes), ([("nak", 5.0)], 100))
+        fan_out = self.fan_out("a", "b")
+        self.patch(self.delivery, "answer", lambda reply: 1 / 0)
+        self.end(fan_out, 0, Outcome(200, b"x" * 60))
+        self.assertRaises(ZeroDivisionError, self.end, fan_out, 1, Outcome(200))
+        self.assertEqual(self.room.left_bytes, 100)
+
     def test_some_fail(self) -> None:
         """The answer tells which and why; NATS's own tools see an error."""
         fan_out = self.fan_out("a", "b", "c")
@@ -84,7 +127,7 @@ class FanOutTests(SynchronousTestCase):
     def test_some_are_left_on_core(self) -> None:
         """A core message does not come again: the requester is told of all parts, of those that ended and the other."""
         self.delivery = FakeDelivery(b"payload")
-        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None)
+        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None, self.room)
         self.end(fan_out, 0, Outcome(200))
         fan_out.parts[1].answer(reply_to(unfinished("stopping"), None))
         fan_out.parts[1].nak(0.0)
@@ -94,7 +137,7 @@ class FanOutTests(SynchronousTestCase):
     def test_part_that_says_nothing(self) -> None:
         """One that met a defect at its end has its name in the answer, and no more."""
         self.delivery = FakeDelivery(b"payload")
-        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None)
+        fan_out = FanOut(self.delivery, ["a", "b"], lambda reason: None, self.room)
         self.end(fan_out, 0, Outcome(200))
         fan_out.parts[1].nak(30.0)
         (reply,) = self.delivery.replies
@@ -104,7 +147,7 @@ class FanOutTests(SynchronousTestCase):
         """Where the parts' ids differ, or there is none, the whole has the message's."""
         for answers in (True, False):
             self.delivery = FakeDelivery(b"payload", identity="S-1")
-            for part in FanOut(self.delivery, ["a", "b"], lambda reason: None).parts:
+            for part in FanOut(self.delivery, ["a", "b"], lambda reason: None, self.room).parts:
                 if answers:
                     part.answer(reply_to(Outcome(200), FunctionCall(part.function, call_id=f"S-1-{part.function}")))
                     part.ack()

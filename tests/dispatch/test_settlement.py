@@ -17,6 +17,7 @@ from natsconnector.model.call import FunctionCall
 from natsconnector.model.ending import Ending
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import Outcome, defective, failed, unfinished
+from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDeadLetters, ReplyNotSent, ReplyTooLarge
 from natsconnector.testing import FakeDeadLetters, FakeDelivery
 
@@ -266,6 +267,52 @@ class DeadLetterTests(SettlementCase):
             self.settlement(place).settle(self.ending(delivery, BAD))
             self.assertEqual(delivery.acknowledged, [("nak", 30.0)])
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_defect_before_the_answer(self) -> None:
+        """Who waits for an answer on core NATS is told, once, whatever raised."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        answers: list[Reply] = []
+
+        def first_fails(reply: Reply) -> None:
+            answers.append(reply)
+            if len(answers) == 1:
+                raise ZeroDivisionError
+
+        place = FakeDeadLetters()
+        place.failures = [ZeroDivisionError()]
+        stored_not = FakeDelivery(b"x")
+        self.settlement(place).settle(self.ending(stored_not, BAD))
+        self.assertEqual([reply.status for reply in stored_not.replies], [500])
+        self.assertIn("defect of its own", stored_not.replies[0].error or "")
+        answered_not = FakeDelivery(b"x")
+        self.patch(answered_not, "answer", first_fails)
+        self.settlement().settle(self.ending(answered_not, OK))
+        self.assertEqual([reply.status for reply in answers], [200, 500])
+        never = FakeDelivery(b"x")
+        self.patch(never, "answer", broken)
+        self.settlement().settle(self.ending(never, OK))
+        self.assertEqual(never.acknowledged, [("nak", 30.0)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+
+    def test_defect_after_the_answer(self) -> None:
+        """Nobody is answered twice; nor, beside the result of another delivery, who reads from a stream."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        for delivery in (FakeDelivery(b"x"), self.durable()):
+            self.patch(delivery, "ack", broken)
+            self.settlement().settle(self.ending(delivery, OK))
+            self.assertEqual([reply.status for reply in delivery.replies], [200])
+            self.assertEqual(delivery.acknowledged, [("nak", 30.0)])
+        unanswered = self.durable()
+        self.patch(unanswered, "answer", broken)
+        self.settlement().settle(self.ending(unanswered, OK))
+        self.assertEqual(unanswered.acknowledged, [("nak", 30.0)])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
 
     def test_core(self) -> None:
         """On core NATS a failing place does not keep the publisher from its answer."""

@@ -18,6 +18,7 @@ from natsconnector.gateway.connection import Connection
 from natsconnector.gateway.endpoint import TlsFault
 from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import parse_origin
+from natsconnector.gateway.room import Room
 from tests.gateway.servers import answer
 from tests.gateway.wires import Endpoint, Wire
 
@@ -54,6 +55,75 @@ class AgentCase(SynchronousTestCase):
         assert isinstance(problem, errors.NoResponse)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return problem
+
+
+class RoomTests(AgentCase):
+    """Large responses that come at once are read one after the other; nothing is lost."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.agent.max_response_bytes = 1_000_000
+        self.agent.room = Room(200_000)
+
+    def many(self, number: int) -> list[tuple[Deferred[Reply], Wire]]:
+        return [self.one() for _ in range(number)]
+
+    def read_by(self, exchanges: list[tuple[Deferred[Reply], Wire]]) -> list[bool]:
+        """Of which connections more is read."""
+        return [wire.producerState == "producing" for _, wire in exchanges]
+
+    def test_waits(self) -> None:
+        """What comes first is read to its end, what exceeds the room waits for others to end, small ones for none."""
+        first, second, third, small = exchanges = self.many(4)
+        whole = answer(b"x" * 150_000)
+        for _, wire in (first, second, third):
+            wire.receive(whole[:120_000])
+        self.assertEqual(self.read_by(exchanges), [True, False, False, True])
+        small[1].receive(answer(b"hi")[:-1])
+        small[1].receive(b"i")
+        self.assertEqual(self.successResultOf(small[0]).body, b"hi")
+        first[1].receive(whole[120_000:])
+        self.assertEqual(len(self.successResultOf(first[0]).body), 150_000)
+        # The second is the first now.
+        self.assertEqual(self.read_by(exchanges[1:3]), [True, False])
+        second[1].receive(whole[120_000:])
+        self.assertEqual(self.read_by(exchanges[2:3]), [True])
+        third[1].receive(whole[120_000:])
+        for exchange, _ in (second, third):
+            self.assertEqual(len(self.successResultOf(exchange).body), 150_000)
+        self.assertEqual((self.agent.room._bytes, self.agent.room._held, self.agent.room._paused), (0, {}, {}))
+
+    def test_given_up(self) -> None:
+        """One that is cancelled, takes too long or breaks off leaves its room to the others."""
+        exchanges = self.many(5)
+        for _, wire in exchanges:
+            wire.receive(answer(b"x" * 150_000)[:120_000])
+        self.assertEqual(self.read_by(exchanges), [True, False, False, False, False])
+        exchanges[0][0].cancel()
+        exchanges[1][1].end(error.ConnectionLost)
+        self.assertEqual(self.read_by(exchanges[2:]), [True, False, False])
+        self.clock.advance(10)
+        for exchange, _ in exchanges:
+            self.failureResultOf(exchange, errors.NoResponse)
+        self.assertEqual((self.agent.room._bytes, self.agent.room._held, self.agent.room._paused), (0, {}, {}))
+
+    def test_rest_was_there(self) -> None:
+        """One whose rest comes although it is read no more, as TLS may have it, is read on when it rests."""
+        (_, first), (exchange, second) = self.many(2)
+        whole = answer(b"x" * 150_000)
+        first.receive(whole[:-1])
+        second.receive(whole[:-1])
+        self.assertEqual(second.producerState, "paused")
+        second.receive(whole[-1:])
+        self.successResultOf(exchange)
+        self.assertEqual(second.producerState, "producing")
+
+    def test_nothing_is_kept(self) -> None:
+        """A connection that rests keeps nothing of its last response."""
+        exchange, wire = self.one()
+        wire.receive(answer(b"x" * 150_000))
+        self.successResultOf(exchange)
+        self.assertEqual(wire.connection._parser.held_bytes, 0)
 
 
 class ExchangeTests(AgentCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredList
@@ -12,6 +13,7 @@ from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats import Msg
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.nats.jetstream.acks import version
+from tests.integration.forks import ROOT
 from tests.integration.support import WAIT_S, ConnectorCase, ConnectorProcess, Recorded, Waits, envelope, reactor
 
 QUICK = ("--retry-wait", "10ms", "--retry-max-wait", "50ms")
@@ -524,6 +526,39 @@ class DomainTests(ConnectorCase):
         while (fields := await js.consumer("CALLS", "natsconnector"))["num_ack_pending"] + fields["num_pending"]:
             pass
         self.assertEqual(fields["delivered"]["consumer_seq"], 2)
+
+
+class OtherAccountTests(ConnectorCase):
+    """A stream of another account, whose API is imported under a prefix as docs/jetstream.md says."""
+
+    def make_server(self) -> NatsServer:
+        text = (Path(ROOT) / "docs" / "jetstream.md").read_text()
+        accounts = text[text.index("    owner {") : text.index("With either setting")]
+        for name, more in (("owner", "jetstream: enabled"), ("team", "")):
+            user = f"users: [ {{ user: {name}, password: pw }} ]"
+            accounts = accounts.replace(f"    {name} {{\n", f"    {name} {{\n{user}\n{more}\n")
+        text = f'jetstream {{ store_dir: "{self.mktemp()}" }}\nno_auth_user: owner\naccounts {{\n{accounts}}}\n'
+        return NatsServer(reactor, config_text=text)
+
+    async def test_prefix(self) -> None:
+        """Messages are taken, called and acknowledged; what cannot succeed is stored among the owner's dead letters."""
+        js = JetStream(self.client)
+        await js.create_stream({"name": "CALLS", "subjects": ["function.*"]})
+        await js.create_stream({"name": "DEAD", "subjects": ["dead"]})
+        connector = ConnectorProcess(
+            "--nats", self.server.url.replace("//", "//team:pw@"), "--gateway", self.gateway.url, "--stream", "CALLS",
+            "--js-prefix", "$JS.acme.API", "--dead-letter", "dead",
+        )  # fmt: skip
+        self.addCleanup(connector.stop)
+        await connector.when_ready()
+        await js.publish("function.call", b"not json")
+        await js.publish("function.call", envelope("x"))
+        await self.gateway.when_requests(1)
+        while (fields := await js.consumer("CALLS", "natsconnector"))["num_ack_pending"] + fields["num_pending"]:
+            pass
+        self.assertEqual(fields["delivered"]["consumer_seq"], 2)
+        self.assertEqual([letter.payload async for letter in js.messages("DEAD")], [b"not json"])
+        self.assertEqual([line for line in connector.lines if "server refuses" in line], [])
 
 
 class NoStreamTests(ConnectorCase):

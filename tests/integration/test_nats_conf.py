@@ -7,9 +7,12 @@ import re
 import sys
 from pathlib import Path
 
+from twisted.internet.defer import DeferredQueue
 from twisted.trial.unittest import TestCase
 
+from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.nats_server import NatsServer, find_nats_server
+from natsconnector.local.processes import Function
 from natsconnector.nats import Msg, NatsClient, PermissionsViolation
 from natsconnector.nats.jetstream import JetStream
 from tests.integration.forks import ROOT, run_tool
@@ -115,6 +118,39 @@ class ConfigurationTests(TestCase):
             await caller.flush()
             self.assertIsInstance(heard.error, PermissionsViolation)
         self.assertEqual(len(self.gateway.requests), called + 1)
+
+    async def test_results(self) -> None:
+        """Results come to the publisher's inbox, to a subject, and into a stream; and to nobody else's inbox."""
+        js = JetStream(await self.client("admin"), timeout_s=WAIT_S)
+        await js.create_stream({"name": "RESULTS", "subjects": ["results.stored"]})
+        functions = {"cat": Function("cat", "cat")}
+        local = LocalGateway(reactor, functions)
+        await local.start()
+        self.addCleanup(local.stop)
+        keys = Path(self.mktemp())
+        keys.write_text("k" * 32)
+        port = await free_port()
+        connector = await self.connector(
+            "results", "--gateway", local.url, "--reply-allow", "results.>",
+            "--callback-listen", f"tcp:{port}:interface=127.0.0.1", "--callback-address", f"http://127.0.0.1:{port}",
+            "--callback-key-file", str(keys),
+        )  # fmt: skip
+        asked = {"Function-Async": "true"}
+        answer = await self.publisher.request("function.call", envelope("x", "cat"), headers=asked, timeout_s=WAIT_S)
+        self.assertEqual((answer.payload, answer.headers.get("X-Function-Name")), (b"x", "cat"))
+        admin = await self.client("admin")
+        heard: DeferredQueue[Msg] = DeferredQueue()
+        admin.subscribe("results.>", heard.put)
+        await admin.flush()
+        for subject in ("results.stored", "results.plain"):
+            call = envelope(subject, "cat", callback_url=f"nats:{subject}")
+            await self.publisher.request("function.call", call, timeout_s=WAIT_S)
+            result = await heard.get()
+            self.assertEqual((result.subject, result.payload), (subject, subject.encode()))
+        self.assertEqual([each.subject async for each in js.messages("RESULTS")], ["results.stored"])
+        self.assertNothingRefused(connector)
+        admin.publish("function.call", envelope("x", "cat"), reply="_INBOX_stream.x", headers=asked)
+        await connector.when_line("server refuses|Violation")
 
     async def test_stream(self) -> None:
         """From a stream: called, acknowledged, answered, and what cannot succeed is stored as a dead letter."""

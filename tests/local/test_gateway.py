@@ -77,7 +77,11 @@ class GatewayTests(TestCase):
             "staged": Function("staged", "cat", namespace="staging"),
         }
         self.gateway = LocalGateway(
-            reactor, self.functions, credentials=self.credentials, function_timeout_s=self.function_timeout_s
+            reactor,
+            self.functions,
+            credentials=self.credentials,
+            function_timeout_s=self.function_timeout_s,
+            names=["gateway.team.svc"],
         )
         await self.gateway.start()
         self.addCleanup(self.gateway.stop)
@@ -491,7 +495,7 @@ class WebPageTests(GatewayTests):
     async def test_own(self) -> None:
         """Our names are answered, with and without the Origin of a page of our own."""
         port = self.gateway.url.rpartition(":")[2]
-        for host in ("127.0.0.1", "localhost", "[::1]"):
+        for host in ("127.0.0.1", "localhost", "[::1]", "gateway.team.svc"):
             for more in ("", f"\nOrigin: http://{host}:{port}", "\nSec-Fetch-Site: none"):
                 answer = await self.send(f"GET /function/cat HTTP/1.1\nHost: {host}:{port}{more}")
                 self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)

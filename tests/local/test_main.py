@@ -30,6 +30,14 @@ class GatewayOptionsTests(SynchronousTestCase):
         self.assertEqual(options.secrets, ("admin", "s3cret"))
         self.assertEqual(options["port"], 8080)
 
+    def test_names(self) -> None:
+        """Further names are host names, without ports."""
+        options = GatewayOptions()
+        options.parseOptions(["--functions", EXAMPLE, "--names", "gateway.team.svc,Gateway.example.com"])
+        self.assertEqual(options["names"], ["gateway.team.svc", "Gateway.example.com"])
+        for name in ("", "a,", "a:80", "*.example.com", "a b", "-a", "a."):
+            self.assertIn("no name of a host", self.fault("--functions", EXAMPLE, "--names", name))
+
     def test_faults(self) -> None:
         """What is missing or wrong is named."""
         self.assertEqual(self.fault(), "--functions is missing")

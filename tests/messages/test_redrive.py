@@ -50,6 +50,16 @@ class ArgumentsTests(SynchronousTestCase):
         said = str(self.failureResultOf(ended, SystemExit).value)
         self.assertIn("--nats: is not a NATS server's URL", said)
 
+    def test_targets(self) -> None:
+        """Letters go to the connector's subjects, but into a bucket only where --to-subject says so."""
+
+        def targets(*argv: str) -> list[str]:
+            arguments = parse("--stream", "D", *argv)
+            return [*redrive._targets(arguments, read(arguments, redrive._FLAGS, {}))]
+
+        self.assertEqual(targets("--topics", "orders,$KV.CONFIG.>", "--function-subject", "fn.*"), ["fn.*", "orders"])
+        self.assertEqual(targets("--topics", "orders", "--to-subject", "$KV.CONFIG.>,a"), ["$KV.CONFIG.>", "a"])
+
     def test_no_server(self) -> None:
         """It does not wait for NATS for ever."""
         reactor: Any = MemoryReactorClock()
@@ -267,6 +277,9 @@ class RedriveTests(SynchronousTestCase):
         ):
             self.bury(1, Dead_Letter_Subject=subject)
             self.left(says)
+        self.bury(1, Dead_Letter_Subject="$KV.CONFIG.colour")
+        for targets in ([], [">"], ["*.CONFIG.*"], ["function.call", ">"], ["$O.>", ">"]):
+            self.left("would change it to what it was back then: name it with --to-subject", targets=targets)
         self.bury(1, Dead_Letter_Returns="2")
         self.left("it was put back 2 times already", max_returns=2)
         self.left("it was put back 2 times already", max_returns=1)
@@ -274,6 +287,12 @@ class RedriveTests(SynchronousTestCase):
         self.left("it was put back 3 times already")
         del self.letters[1]["Dead-Letter-Subject"]
         self.left("it names no subject to put it back to")
+
+    def test_bucket(self) -> None:
+        """A value goes back into its bucket where the operator says so by the bucket's name."""
+        for targets in (["$KV.CONFIG.>"], [">", "$KV.>"], ["$KV.*.colour"]):
+            self.bury(1, Dead_Letter_Subject="$KV.CONFIG.colour")
+            self.assertEqual(self.run_to_its_end(targets=targets), [(1, Result.PUT_BACK, "")])
 
     def test_not_stored(self) -> None:
         """One that the stream refuses stays."""

@@ -82,6 +82,20 @@ class SpanCase(SynchronousTestCase):
 class MessageTests(SpanCase):
     """One message."""
 
+    def test_bounds(self) -> None:
+        """What a publisher writes makes no large spans, and what is not read of its trace does not go on."""
+        long = "orders." + "s" * 60_000
+        for state, goes_on in (("k=" + "v" * 9000, False), ("k=" + "v" * 200, True)):
+            context = [SAMPLED[0], ("tracestate", state), ("tracestate", "a=b")]
+            delivery = FakeDelivery(b"x", long, headers=context, identity="i" * 60_000)
+            traced = self.tracer.message(delivery)
+            self.assertEqual(any(name == "tracestate" for name, _ in traced.headers), goes_on)
+            traced.ack()
+            span = self.spans[-1]
+            self.assertEqual(trace_of(span), TRACE)
+            self.assertLess(max(len(str(value)) for value in span.attributes.values()), 1025)
+            self.assertEqual(len(span.context.trace_state), 2 if goes_on else 0)
+
     def test_interfaces(self) -> None:
         """The tracer and what it makes are what the others take them for."""
         verifyObject(ITracer, self.tracer)

@@ -74,6 +74,15 @@ class HostRuleTests(SynchronousTestCase):
             for host in ("evil.example", "192.0.2.7.evil.example", "192.0.2", "gateway."):
                 self.assertIn("any name without a dot", self.fault(told, host) or "", host)
 
+    def test_more(self) -> None:
+        """Further names count as its own, in any case, and are among those that a refusal tells."""
+        for told in ("0.0.0.0", "127.0.0.1"):
+            rule = HostRule(told, ["gateway.team.svc", "Gateway.Example.com"])
+            for host in (b"gateway.team.svc:8080", b"gateway.example.COM"):
+                self.assertIsNone(rule.fault(Headers({b"Host": [host], b"Origin": [b"http://" + host]})), host)
+            for host in (b"gateway.team.svc.evil.example", b"evil.team.svc"):
+                self.assertIn("gateway.team.svc", rule.fault(Headers({b"Host": [host]})) or "", host)
+
     def test_origin(self) -> None:
         """A page that came from this server may send requests; no other, also none of another port."""
         host = "localhost:8080"

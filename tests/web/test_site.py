@@ -136,6 +136,21 @@ class SiteTests(SynchronousTestCase):
             self.lose(channel)
         self.assertEqual(self.echo.calls, 0)
 
+    def test_no_server(self) -> None:
+        """No answer of the site's own says what it is made of."""
+        for request, status in (
+            (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+            (b"OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+            (b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", b"200"),
+            (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 101\r\n\r\n" + b"x" * 101, b"413"),
+            (b"NO REQUEST\r\n\r\n", b"400"),
+        ):
+            channel, transport = self.connect()
+            channel.dataReceived(request)
+            self.assertIn(status, self.head(transport.value()))
+            self.assertNotIn(b"server:", transport.value().lower())
+            self.lose(channel)
+
     def test_no_rule(self) -> None:
         """Without a rule any host is answered."""
         self.site = QuietSite(self.echo, self.clock, bounds=BOUNDS)
@@ -250,17 +265,49 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_pipelined_pieces(self) -> None:
-        """What comes behind a request that is not answered yet is kept in few pieces, or not at all."""
+        """What comes before an answer is there is not kept: the connection is closed behind that answer."""
+        held = GET.replace(b"/ ", b"/held ")
+        post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab"
+        for pieces in ([held, GET], [held + GET], [GET + GET], [post + GET], [post[:-1], b"b" + GET]):
+            self.echo.held.clear()
+            channel, transport = self.connect()
+            for piece in pieces:
+                channel.dataReceived(piece)
+            for _ in range(1000):
+                channel.dataReceived(GET)
+            self.assertEqual((channel._buffer, channel._dataBuffer), (b"", []))
+            if self.echo.held:
+                self.assertEqual((transport.value(), transport.disconnecting), (b"", False))
+                self.echo.held[0].finish()
+            self.assertEqual(transport.value().count(b"HTTP/1.1"), 1)
+            self.assertIn(b"Connection: close", transport.value())
+            self.assertTrue(transport.disconnecting)
+            self.lose(channel)
+
+    def test_no_body(self) -> None:
+        """Where no body is taken a request with one is answered by its head, and nothing of the body is looked at."""
+        self.site.bounds = Bounds(body_bytes=0)
+        for head in (b"Content-Length: 999999999", b"Transfer-Encoding: chunked", b"Content-Length: 1"):
+            for rest in (b"", b"1\r\nx\r\n" * 10, GET):
+                channel, transport = self.connect()
+                channel.dataReceived(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n" + rest)
+                channel.dataReceived(GET)
+                self.assertEqual(transport.value().count(b"HTTP/1.1"), 1)
+                self.assertTrue(transport.value().endswith(b"hello"))
+                self.assertTrue(transport.disconnecting)
+                self.lose(channel)
         channel, transport = self.connect()
-        channel.dataReceived(GET.replace(b"/ ", b"/held "))
-        channel.dataReceived(GET)
-        self.echo.held[0].finish()
-        self.assertEqual(transport.value().count(b"HTTP/1.1 200 OK"), 2)
-        channel.dataReceived(GET.replace(b"/ ", b"/held "))
+        channel.dataReceived(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        self.assertFalse(transport.disconnecting)
+
+    def test_chunks(self) -> None:
+        """A body has only so many chunks, however small they are."""
+        channel, transport = self.connect()
+        channel.dataReceived(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(64):
-            channel.dataReceived(b"x")
+            channel.dataReceived(b"1\r\nx\r\n" * 1024)
         self.assertFalse(transport.aborted)
-        channel.dataReceived(b"x")
+        channel.dataReceived(b"1\r\nx\r\n")
         self.assertTrue(transport.aborted)
 
     def test_connections(self) -> None:

@@ -46,6 +46,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The port that results are posted to; empty where settings.callbackListen is not set. */}}
+{{- define "natsconnector.callbackPort" -}}
+{{- $listen := .Values.settings.callbackListen | default "none" -}}
+{{- if regexMatch "^tcp:[0-9]+$" $listen -}}
+{{- if not (or .Values.secrets.callbackKeyFile .Values.settings.callbackKeyFile) -}}
+{{- fail "settings.callbackListen needs secrets.callbackKeyFile, the keys of the callback URLs" -}}
+{{- end -}}
+{{- trimPrefix "tcp:" $listen -}}
+{{- else if ne $listen "none" -}}
+{{- fail (printf "settings.callbackListen is %q: results come from outside of the pod, give tcp:PORT" $listen) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The service that the queue-worker posts results to. */}}
+{{- define "natsconnector.callbacksName" -}}
+{{- printf "%s-callbacks" (include "natsconnector.fullname" . | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* A value as a variable has it. Numbers from files are floats, which would be written 1e+06. */}}
 {{- define "natsconnector.text" -}}
 {{- if kindIs "slice" . -}}
@@ -61,10 +79,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/*
 The settings that are given: for each its row of files/settings.json, with the secret it comes from or else its text, and the
-variable it goes to. The official chart's name of a setting counts before our own.
+variable it goes to. The official chart's name of a setting counts before our own. Results come to our service unless told
+otherwise.
 */}}
 {{- define "natsconnector.given" -}}
 {{- $given := list -}}
+{{- $port := include "natsconnector.callbackPort" . -}}
 {{- range .Files.Get "files/settings.json" | fromJsonArray -}}
 {{- $secret := get $.Values.secrets .name -}}
 {{- if and (eq .kind "folder") (eq (toString $.Values.basic_auth) "false") }}{{ $secret = "" }}{{ end -}}
@@ -74,6 +94,9 @@ variable it goes to. The official chart's name of a setting counts before our ow
 {{- $given = append $given (merge (dict "variable" .official "text" (include "natsconnector.text" (get $.Values .official))) .) -}}
 {{- else if hasKey $.Values.settings .name -}}
 {{- $given = append $given (merge (dict "text" (include "natsconnector.text" (get $.Values.settings .name))) .) -}}
+{{- else if and $port (eq .name "callbackAddress") -}}
+{{- $address := printf "http://%s.%s:%s" (include "natsconnector.callbacksName" $) $.Release.Namespace $port -}}
+{{- $given = append $given (merge (dict "text" $address) .) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $given -}}
