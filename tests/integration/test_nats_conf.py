@@ -131,7 +131,7 @@ class ConfigurationTests(TestCase):
         keys.write_text("k" * 32)
         port = await free_port()
         connector = await self.connector(
-            "results", "--gateway", local.url, "--reply-allow", "results.>",
+            "results", "--no-service", "--gateway", local.url, "--reply-allow", "results.>",
             "--callback-listen", f"tcp:{port}:interface=127.0.0.1", "--callback-address", f"http://127.0.0.1:{port}",
             "--callback-key-file", str(keys),
         )  # fmt: skip
