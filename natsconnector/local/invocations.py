@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
-from typing import TypeVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -102,7 +101,8 @@ class Invocations:
         self._reactor = reactor
         self._processes = FunctionProcesses(reactor, timeout_s)
         # One connection a callback: none is left over to be closed at the end.
-        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        # treq has a jar of its own since 24.9, and takes this one as well.
+        no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         pool = HTTPConnectionPool(reactor, persistent=False)
         pool._factory = _QuietFactory
         self._http = HTTPClient(Agent(reactor, connectTimeout=CALLBACK_TIMEOUT_S, pool=pool), no_cookies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +57,7 @@ class QuietSite(Site):
     reactor: Any
 
     def __init__(self, resource: Resource, reactor: Any, *, bounds: Bounds, rule: HostRule | None = None) -> None:
-        idle_s = bounds.idle_s
-        super().__init__(resource, BoundedRequest, timeout=idle_s, reactor=reactor, parsePOSTFormSubmission=False)
+        super().__init__(resource, BoundedRequest, timeout=bounds.idle_s, reactor=reactor)
         self.bounds = bounds
         self._rule = rule
         # In the order in which they began to wait for a request.
@@ -143,9 +143,14 @@ class QuietSite(Site):
 
 
 class BoundedRequest(Request):
-    """A request that stops storing its body one byte beyond the limit, so that the excess costs no memory."""
+    """
+    A request that stops storing its body one byte beyond the limit, so that the excess costs no memory.
+
+    A form in a body is not parsed, which would cost more than the body.
+    """
 
     _stored_bytes = 0
+    _content_types: Sequence[bytes] | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -157,6 +162,18 @@ class BoundedRequest(Request):
         counts = data[: max(0, self._limit_bytes() + 1 - self._stored_bytes)]
         self._stored_bytes += len(counts)
         super().handleContentChunk(counts)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Hide the content type, by which Twisted knows a form; the parameter against it has come with Twisted 25.5."""
+        self._content_types = self.requestHeaders.getRawHeaders(b"content-type")
+        self.requestHeaders.removeHeader(b"content-type")
+        super().requestReceived(command, path, version)
+
+    def process(self) -> None:
+        """Answer, with all headers there again."""
+        if self._content_types is not None:
+            self.requestHeaders.setRawHeaders(b"content-type", self._content_types)
+        super().process()
 
     def _limit_bytes(self) -> int:
         channel: Any = self.channel
