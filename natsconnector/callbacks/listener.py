@@ -16,6 +16,7 @@ from zope.interface import implementer
 from natsconnector.callbacks.receiver import Answer, Receiver
 from natsconnector.callbacks.seal import Ticket
 from natsconnector.model.seams import ICallbacks
+from natsconnector.reactors import Reactor
 from natsconnector.web.listening import Listening
 from natsconnector.web.site import BoundedRequest, Bounds, QuietSite
 
@@ -71,7 +72,7 @@ class CallbackRequest(BoundedRequest):
 class CallbackSite(QuietSite):
     """A site of one resource, which judges every request itself."""
 
-    def __init__(self, reactor: Any, receiver: Receiver, max_body_bytes: Callable[[], int]) -> None:
+    def __init__(self, reactor: Reactor, receiver: Receiver, max_body_bytes: Callable[[], int]) -> None:
         super().__init__(_Callbacks(receiver), reactor, bounds=BOUNDS)
         self.requestFactory = CallbackRequest
         self.receiver = receiver
@@ -136,7 +137,7 @@ class Listener:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         receiver: Receiver,
         *,
         endpoint: str,

@@ -9,7 +9,7 @@ from typing import Protocol as Shape
 
 from twisted.internet import error
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.interfaces import IPullProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection as TcpConnection
 from twisted.python.failure import Failure
@@ -68,7 +68,7 @@ class Exchange:
         "when_done",
     )
 
-    def __init__(self, clock: Any, request: bytes, timeout_s: float, head_only: bool) -> None:
+    def __init__(self, clock: IReactorTime, request: bytes, timeout_s: float, head_only: bool) -> None:
         self.request = request
         self.head_only = head_only
         self.connection: Connection | None = None

@@ -16,6 +16,7 @@ from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin, parse_origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
+from natsconnector.reactors import Reactor
 
 USER_AGENT = f"natsconnector/{__version__}"
 # What treq may be told about, and is settled here.
@@ -40,7 +41,7 @@ class GatewayHttp(HTTPClient):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         url: str,
         *,
         timeout_s: float,

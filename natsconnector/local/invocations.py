@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 
-from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
+from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses
+from natsconnector.reactors import Reactor
 
 MAX_RUNNING = 32
 MAX_WAITING = 4096
@@ -218,7 +219,7 @@ class Invocations:
                 headers=headers,
                 allow_redirects=False,
                 unbuffered=True,
-                reactor=self._reactor,
+                reactor=cast(Any, self._reactor),  # the same in a type of treq's own
             ).addTimeout(CALLBACK_TIMEOUT_S, self._reactor)
         except CancelledError:
             raise

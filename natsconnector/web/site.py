@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -54,9 +54,11 @@ class QuietSite(Site):
     """
 
     noisy = False
-    reactor: Any
+    reactor: IReactorTime
 
-    def __init__(self, resource: Resource, reactor: Any, *, bounds: Bounds, rule: HostRule | None = None) -> None:
+    def __init__(
+        self, resource: Resource, reactor: IReactorTime, *, bounds: Bounds, rule: HostRule | None = None
+    ) -> None:
         super().__init__(resource, BoundedRequest, timeout=bounds.idle_s, reactor=reactor)
         self.bounds = bounds
         self._rule = rule
