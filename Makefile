@@ -124,8 +124,8 @@ format: $(VENV)/.installed
 
 # Whether the Python fits is asked before anything is made with it.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo 'no Python here'):" \
 			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
