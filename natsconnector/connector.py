@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from natsconnector import __version__
@@ -40,7 +41,7 @@ class Connector(Service):
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         client: NatsClient,
         sources: Sequence[ISource],
         dispatcher: Dispatcher,

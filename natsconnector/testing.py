@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
@@ -44,7 +44,7 @@ def connector_for_tests(nats: FakeNats, gateway: IGateway, **settings: str) -> C
     from natsconnector.config.reading import read
 
     flags = {name.replace("_", "-"): value for name, value in settings.items()}
-    connector = make_connector(nats.reactor, read({"nats": nats.url, **flags}, {}), gateway)
+    connector = make_connector(cast(Any, nats.reactor), read({"nats": nats.url, **flags}, {}), gateway)
     connector.startService()
     nats.settle()
     return connector

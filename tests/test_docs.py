@@ -260,9 +260,35 @@ class TroubleshootingTests(SynchronousTestCase):
         self.assertEqual(len(told), len({*told}))
 
 
+# Where the version stands a second time, and how often.
+_VERSION_PLACES = {
+    "deployment/helm/natsconnector/Chart.yaml": 2,
+    "deployment/k8s/deployment.yml": 3,
+    "deployment/k8s/jetstream.yml": 3,
+    "deployment/swarm/stack.yml": 1,
+    "docs/deploying.md": 2,
+    "docs/migrating-from-openfaas-nats-connector.md": 2,
+}
+
+
 class VersionTests(SynchronousTestCase):
     """The version, where it stands a second time."""
 
     def test_client(self) -> None:
         """The NATS client, which imports nothing of the package, tells servers the package's version."""
         self.assertEqual(handshake.VERSION, __version__)
+
+    def test_places(self) -> None:
+        """Manifests, chart and documents name this version; the places are these and no others."""
+        found: dict[str, list[str]] = {}
+        for folder in ("deployment", "docs"):
+            for path in (ROOT / folder).rglob("*.*"):
+                if path.suffix in (".md", ".yml", ".yaml"):
+                    versions = re.findall(
+                        r"""(?:natsconnector:|app\.kubernetes\.io/version: "|^(?:appV|v)ersion: "?)(\d+\.\d+\.\d+)""",
+                        path.read_text(),
+                        re.MULTILINE,
+                    )
+                    if versions:
+                        found[str(path.relative_to(ROOT))] = versions
+        self.assertEqual(found, {place: [__version__] * times for place, times in _VERSION_PLACES.items()})

@@ -12,6 +12,11 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
+PLAIN_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The content type of :func:`plain`."""
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+"""The content type of :func:`openmetrics`."""
+
 
 def plain(families: Iterable[Metric]) -> bytes:
     """The text format of Prometheus, version 0.0.4."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
 from prometheus_client.registry import Collector
 
 import twisted
@@ -63,8 +61,8 @@ class Metrics(Collector):
     def page(self, accept: str) -> Page:
         """The exposition: OpenMetrics for who accepts that, the text of Prometheus for all others."""
         if "application/openmetrics-text" in accept:
-            return Page(exposition.openmetrics(self._registry.collect()), CONTENT_TYPE_OPENMETRICS)
-        return Page(exposition.plain(self._registry.collect()), CONTENT_TYPE_PLAIN_0_0_4)
+            return Page(exposition.openmetrics(self._registry.collect()), exposition.OPENMETRICS_TYPE)
+        return Page(exposition.plain(self._registry.collect()), exposition.PLAIN_TYPE)
 
     def collect(self) -> Iterator[Metric]:
         """All families."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -12,6 +10,7 @@ from natsconnector.admin.events import Events
 from natsconnector.admin.heartbeat import Heartbeat
 from natsconnector.admin.history import History
 from natsconnector.admin.resources import Pages
+from natsconnector.reactors import Reactor
 from natsconnector.web.hosts import HostRule
 from natsconnector.web.listening import Listening
 from natsconnector.web.site import Bounds, QuietSite
@@ -35,7 +34,7 @@ class Admin(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         service: IService,
         pages: Pages,
         heartbeat: Heartbeat,

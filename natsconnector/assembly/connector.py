@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from natsconnector import __version__
@@ -32,9 +30,10 @@ from natsconnector.planning.annotations import Terms
 from natsconnector.planning.catalogue import Catalogue
 from natsconnector.planning.permissions import Permissions
 from natsconnector.planning.planner import Planner
+from natsconnector.reactors import Reactor
 
 
-def make_connector(reactor: Any, settings: Settings, gateway: IGateway | None = None) -> Connector:
+def make_connector(reactor: Reactor, settings: Settings, gateway: IGateway | None = None) -> Connector:
     """The graph of parts that runs with ``settings``. :param gateway: in place of the one that they name."""
     journal = Journal(
         reactor,
@@ -117,7 +116,7 @@ def make_connector(reactor: Any, settings: Settings, gateway: IGateway | None = 
     )
 
 
-def make_tracer(reactor: Any, settings: Settings) -> ITracer | None:
+def make_tracer(reactor: Reactor, settings: Settings) -> ITracer | None:
     """What sends traces, where they are wanted."""
     if not settings.sends_traces:
         return None
@@ -130,7 +129,7 @@ def make_tracer(reactor: Any, settings: Settings) -> ITracer | None:
 
 
 def make_callbacks(
-    reactor: Any, client: NatsClient, replies: Replies, journal: Journal, settings: Settings
+    reactor: Reactor, client: NatsClient, replies: Replies, journal: Journal, settings: Settings
 ) -> tuple[Sealing | None, Listener | None]:
     """What makes callback URLs of our own, and what listens there; None where results are not to come back."""
     address, key_file = settings.callback_address, settings.callback_key_file
@@ -148,7 +147,9 @@ def make_callbacks(
     )
 
 
-def make_catalogue(reactor: Any, credentials: BasicAuth | None, terms: Terms, settings: Settings) -> Catalogue | None:
+def make_catalogue(
+    reactor: Reactor, credentials: BasicAuth | None, terms: Terms, settings: Settings
+) -> Catalogue | None:
     """The list of functions, where it is needed, or can be had; a gateway gives it only to who has credentials."""
     if settings.topics is None and not settings.topics_from_annotations and credentials is None:
         return None

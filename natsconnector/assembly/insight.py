@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.health import Health, Part
@@ -19,7 +19,7 @@ class Insight:
     :ivar health: which of them are ready.
     """
 
-    def __init__(self, clock: Any, connector: Connector) -> None:
+    def __init__(self, clock: IReactorTime, connector: Connector) -> None:
         self._clock = clock
         self._connector = connector
         self._nats_changed_at = clock.seconds()

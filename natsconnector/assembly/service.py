@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from twisted.application.service import IService
 
@@ -21,13 +21,15 @@ from natsconnector.config import logs
 from natsconnector.config.options import Options
 from natsconnector.config.settings import Settings
 from natsconnector.connector import Connector
+from natsconnector.reactors import Reactor
 
 
 def makeService(options: Options) -> IService:
     """The connector as ``options`` want it, for twistd and twist."""
     # The import is not at the top: importing the reactor chooses it, and that choice belongs to twistd's --reactor.
-    from twisted.internet import reactor
+    from twisted.internet import reactor as of_twisted
 
+    reactor = cast(Reactor, of_twisted)
     connector = make_connector(reactor, options.settings)
     if connector.callbacks is not None:
         connector.callbacks.open()
@@ -35,7 +37,7 @@ def makeService(options: Options) -> IService:
     return Signals(reactor, service, connector.hurry, logs.rotate)
 
 
-def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IService:
+def _with_embedded(reactor: Reactor, settings: Settings, connector: Connector) -> IService:
     if not settings.embedded:
         return connector
     # The import is not at the top either: the module needs packages of the extra `embedded`.
@@ -47,7 +49,7 @@ def _with_embedded(reactor: Any, settings: Settings, connector: Connector) -> IS
     return Embedded(reactor, settings.nats[0], settings.gateway, settings.functions, connector)
 
 
-def with_admin(reactor: Any, settings: Settings, connector: Connector, service: IService) -> IService:
+def with_admin(reactor: Reactor, settings: Settings, connector: Connector, service: IService) -> IService:
     """``service``, which runs ``connector``, with the site that tells about it, where there is to be one."""
     if settings.admin is None:
         return service

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
+
+from natsconnector.reactors import Reactor
 
 _STOPPING = ("SIGTERM", "SIGINT", "SIGHUP")
 
@@ -28,7 +29,7 @@ class Signals(Service):
     _log = Logger()
 
     def __init__(
-        self, reactor: Any, service: IService, hurry: Callable[[], object], rotate: Callable[[], object]
+        self, reactor: Reactor, service: IService, hurry: Callable[[], object], rotate: Callable[[], object]
     ) -> None:
         self._reactor = reactor
         self._service = service

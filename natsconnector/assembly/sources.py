@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from natsconnector import __version__
 from natsconnector.config.settings import Settings
 from natsconnector.messages.consumer import Wanted
@@ -15,10 +13,11 @@ from natsconnector.model.seams import IDeadLetters, ISource
 from natsconnector.nats import NatsClient
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.catalogue import Catalogue
+from natsconnector.reactors import Reactor
 
 
 def make_sources(
-    reactor: Any,
+    reactor: Reactor,
     client: NatsClient,
     jetstream: JetStream | None,
     catalogue: Catalogue | None,

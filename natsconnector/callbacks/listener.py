@@ -16,8 +16,10 @@ from zope.interface import implementer
 from natsconnector.callbacks.receiver import Answer, Receiver
 from natsconnector.callbacks.seal import Ticket
 from natsconnector.model.seams import ICallbacks
+from natsconnector.reactors import Reactor
 from natsconnector.web.listening import Listening
-from natsconnector.web.site import BoundedRequest, Bounds, QuietSite
+from natsconnector.web.request import BoundedRequest
+from natsconnector.web.site import Bounds, QuietSite
 
 # A result has the headers of its function. How large a body may be depends on the NATS server, see CallbackRequest.
 BOUNDS = Bounds(connections=64, head_bytes=64 * 1024, header_lines=300, body_s=30.0, idle_s=60.0)
@@ -70,7 +72,7 @@ class CallbackRequest(BoundedRequest):
 class CallbackSite(QuietSite):
     """A site of one resource, which judges every request itself."""
 
-    def __init__(self, reactor: Any, receiver: Receiver, max_body_bytes: Callable[[], int]) -> None:
+    def __init__(self, reactor: Reactor, receiver: Receiver, max_body_bytes: Callable[[], int]) -> None:
         super().__init__(_Callbacks(receiver), reactor, bounds=BOUNDS)
         self.requestFactory = CallbackRequest
         self.receiver = receiver
@@ -138,7 +140,7 @@ class Listener:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         receiver: Receiver,
         *,
         endpoint: str,

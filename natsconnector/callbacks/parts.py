@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from natsconnector.callbacks.keys import Keys
@@ -12,10 +11,11 @@ from natsconnector.callbacks.listener import Listener
 from natsconnector.callbacks.receiver import Receiver, Told
 from natsconnector.callbacks.sealing import Sealing
 from natsconnector.messages.results import Results
+from natsconnector.reactors import Reactor
 
 
 def callback_parts(
-    reactor: Any,
+    reactor: Reactor,
     results: Results,
     told: Told,
     *,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web import http
@@ -68,7 +69,7 @@ class Receiver:
     _log = Logger()
 
     def __init__(
-        self, clock: Any, path: str, keys: Keys, results: Results, told: Told, *, now_s: Callable[[], float]
+        self, clock: IReactorTime, path: str, keys: Keys, results: Results, told: Told, *, now_s: Callable[[], float]
     ) -> None:
         self._clock = clock
         self._prefixes = {f"{path}/".encode(), b"/"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from twisted.internet.defer import TimeoutError
 
@@ -12,6 +11,7 @@ from natsconnector.config import reading
 from natsconnector.config.flags import NATS, Flag
 from natsconnector.config.settings import FLAGS, Settings
 from natsconnector.nats import NatsClient
+from natsconnector.reactors import Reactor
 
 NATS_FLAGS = tuple(flag.name for flag in FLAGS if flag.group == NATS)
 """How to connect to NATS."""
@@ -70,7 +70,7 @@ def _flags(names: Collection[str]) -> list[Flag]:
     return [flag for flag in FLAGS if flag.name in names]
 
 
-async def connected(reactor: Any, client: NatsClient, wait_s: float) -> None:
+async def connected(reactor: Reactor, client: NatsClient, wait_s: float) -> None:
     """
     Wait until a client that was started is connected.
 

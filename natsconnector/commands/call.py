@@ -16,6 +16,7 @@ from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.messages.in_hand import REPLY_SUBJECT
 from natsconnector.nats import Msg, NatsClient, NatsError
+from natsconnector.reactors import Reactor
 
 NAME = "call"
 _FLAGS = (*NATS_FLAGS, "subject", "timeout")
@@ -35,12 +36,14 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(reactor: Any, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> Deferred[None]:
+def run(
+    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
+) -> Deferred[None]:
     """Do it; fails with ``SystemExit`` when the call did."""
     return Deferred.fromCoroutine(_run(reactor, arguments, environment))
 
 
-async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     try:
         settings = read(arguments, _FLAGS, environment)
     except ConfigurationError as e:
@@ -70,7 +73,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     sys.stdout.buffer.flush()
 
 
-async def _answer(reactor: Any, client: NatsClient, subject: str, envelope: bytes, timeout_s: float) -> Msg:
+async def _answer(reactor: Reactor, client: NatsClient, subject: str, envelope: bytes, timeout_s: float) -> Msg:
     """The connector's answer; when a stream holds the subject it comes where the message asks for it to."""
     outcome: Deferred[Msg] = Deferred()
     inbox = client.new_inbox()

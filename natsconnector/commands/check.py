@@ -23,6 +23,7 @@ from natsconnector.model.subjects import overlaps
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import topics_of
+from natsconnector.reactors import Reactor
 
 NAME = "check"
 _FLAGS = tuple(flag.name for flag in FLAGS if flag.name not in ("embedded", "functions"))
@@ -48,12 +49,14 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(reactor: Any, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> Deferred[None]:
+def run(
+    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
+) -> Deferred[None]:
     """Do it; fails with ``SystemExit`` when anything is missing."""
     return Deferred.fromCoroutine(_run(reactor, arguments, environment))
 
 
-async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     try:
         settings = read(arguments, _FLAGS, environment, is_whole=True)
     except ConfigurationError as e:
@@ -79,7 +82,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
 
 class _Check:
     def __init__(
-        self, reactor: Any, settings: Settings, client: NatsClient, system: SystemClient, wait_s: float
+        self, reactor: Reactor, settings: Settings, client: NatsClient, system: SystemClient, wait_s: float
     ) -> None:
         self._reactor = reactor
         self._settings = settings

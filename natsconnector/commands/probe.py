@@ -19,6 +19,7 @@ from zope.interface import implementer
 from natsconnector.commands.arguments import read
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.model.shown import shown
+from natsconnector.reactors import Reactor
 
 NAME = "probe"
 _FLAGS = ("admin",)
@@ -39,12 +40,14 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(reactor: Any, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ) -> Deferred[None]:
+def run(
+    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
+) -> Deferred[None]:
     """Do it; fails with ``SystemExit`` when the connector is not well."""
     return Deferred.fromCoroutine(_run(reactor, arguments, environment))
 
 
-async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     path = ""
     url: str | None = arguments.url
     if url is None:
@@ -75,7 +78,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
     print(text)
 
 
-def _ask(reactor: Any, url: str, path: str) -> Deferred[tuple[int, str]]:
+def _ask(reactor: Reactor, url: str, path: str) -> Deferred[tuple[int, str]]:
     """Status and text of an answer, the text short. :param path: of a UNIX socket; empty for TCP."""
     pool = HTTPConnectionPool(reactor, persistent=False)
     agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, path), pool)
@@ -103,7 +106,7 @@ def _told(text: str) -> str:
 class _Endpoints:
     """Where requests go: to the host of their URL, or all to one UNIX socket."""
 
-    def __init__(self, reactor: Any, path: str) -> None:
+    def __init__(self, reactor: Reactor, path: str) -> None:
         self._reactor = reactor
         self._path = path
 

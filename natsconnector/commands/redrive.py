@@ -22,6 +22,7 @@ from natsconnector.config.settings import Settings
 from natsconnector.messages.redrive import CannotRemove, Redrive, Result, Selection, Tally
 from natsconnector.nats import NatsClient, NatsError
 from natsconnector.nats.jetstream import JetStream, JetStreamError
+from natsconnector.reactors import Reactor
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(
-    reactor: Any,
+    reactor: Reactor,
     arguments: argparse.Namespace,
     *,
     environment: Mapping[str, str] = os.environ,
@@ -83,7 +84,7 @@ def run(
     return Deferred.fromCoroutine(_run(reactor, arguments, environment, output or sys.stdout))
 
 
-async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping[str, str], output: Output) -> None:
+async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str], output: Output) -> None:
     try:
         settings = read(arguments, _FLAGS, environment)
     except ConfigurationError as e:
@@ -103,7 +104,7 @@ async def _run(reactor: Any, arguments: argparse.Namespace, environment: Mapping
 
 
 async def _redrive(
-    reactor: Any,
+    reactor: Reactor,
     client: NatsClient,
     jetstream: JetStream,
     arguments: argparse.Namespace,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from natsconnector.config.settings import Settings
 from natsconnector.nats import (
     Credentials,
@@ -15,9 +13,10 @@ from natsconnector.nats import (
     password_file,
     token_file,
 )
+from natsconnector.reactors import Reactor
 
 
-def nats_client(reactor: Any, settings: Settings, name: str) -> NatsClient:
+def nats_client(reactor: Reactor, settings: Settings, name: str) -> NatsClient:
     """
     A client, not started yet.
 

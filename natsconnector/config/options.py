@@ -29,27 +29,27 @@ class Options(usage.Options):
 
     environment: Mapping[str, str] = os.environ
     settings: Settings
-    _has_faults = False
 
     def getUsage(self, width: int | None = None) -> str:
-        """The help text; only where to find it when there are faults to be seen."""
-        return "" if self._has_faults else help_text(_ON_COMMAND_LINE)
+        """The help text."""
+        return help_text(_ON_COMMAND_LINE)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
         Read the command line.
 
-        :raises usage.UsageError: with what is wrong, and no more of the help than where to find it.
+        :raises usage.UsageError: with what is wrong.
+        :raises SystemExit: the same under twistd or twist, which tell an error in different ways: on standard output,
+            with the whole help, in old versions with exit status 0.
         """
         arguments = list(sys.argv[1:] if options is None else options)
         try:
             self._refuse_unknown(arguments)
             super().parseOptions(_added_up(arguments))
-        except usage.UsageError:
-            self._has_faults = True
-            if self.parent is not None:
-                setattr(self.parent, "synopsis", "See twistd natsconnector --help")  # noqa: B010 - twistd reads it
-            raise
+        except usage.UsageError as e:
+            if self.parent is None:
+                raise
+            raise SystemExit(f"natsconnector: {e}\nSee twistd natsconnector --help") from None
 
     def _refuse_unknown(self, arguments: list[str]) -> None:
         names = {*(flag.name for flag in _ON_COMMAND_LINE), "help", "version"}

@@ -21,6 +21,7 @@ from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
 from natsconnector.gateway.room import Room
 from natsconnector.gateway.timeouts import Timeouts
+from natsconnector.reactors import Reactor
 
 CONNECT_TIMEOUT_S = 10.0
 # Shorter than the idle time-out of any gateway in use, so that it is we who close a connection nobody needs: one that
@@ -48,7 +49,7 @@ class GatewayAgent:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         origin: Origin,
         *,
         timeout_s: float,

@@ -19,6 +19,7 @@ from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
 from natsconnector.model.outcome import BAD_GATEWAY, MALFORMED, Outcome, failed
 from natsconnector.model.route import METHODS, ROOT, WITHOUT_BODY, path_fault
 from natsconnector.model.seams import IGateway
+from natsconnector.reactors import Reactor
 
 _PROBE_TIMEOUT_S = 5.0
 # Nothing else gets into a URL's path, whoever calls.
@@ -47,7 +48,7 @@ class GatewayClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         url: str,
         *,
         timeout_s: float,

@@ -29,13 +29,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from natsconnector.gateway.origin import Origin
+from natsconnector.reactors import Reactor
 
 
 class TlsFault(Exception):
     """No TLS connection could be made; the text says why."""
 
 
-def gateway_endpoint(reactor: Any, origin: Origin, timeout_s: float, ca_file: str | None) -> IStreamClientEndpoint:
+def gateway_endpoint(reactor: Reactor, origin: Origin, timeout_s: float, ca_file: str | None) -> IStreamClientEndpoint:
     """
     The endpoint of a gateway.
 
@@ -49,7 +50,7 @@ def gateway_endpoint(reactor: Any, origin: Origin, timeout_s: float, ca_file: st
     return _TlsEndpoint(reactor, tcp, _Trust(origin.tls_name, ca_file).options, timeout_s) if origin.tls else tcp
 
 
-def _named_endpoint(reactor: Any, name: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+def _named_endpoint(reactor: Reactor, name: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
     """
     Twisted's endpoint refuses names that IDNA does not know, such as ``func_gateway``, which Docker makes. It only
     hands its name on to the resolver, so it gets a stand-in, and the resolver the name.
@@ -61,7 +62,7 @@ def _named_endpoint(reactor: Any, name: str, port: int, timeout_s: float) -> ISt
 class _NameReactor:
     """The reactor, with a resolver that knows one name whatever it is asked for."""
 
-    def __init__(self, reactor: Any, name: str) -> None:
+    def __init__(self, reactor: Reactor, name: str) -> None:
         self._reactor = reactor
         self.nameResolver = _NameResolver(reactor, name)
 
@@ -74,7 +75,7 @@ class _NameReactor:
 
 @implementer(IHostnameResolver)
 class _NameResolver:
-    def __init__(self, reactor: Any, name: str) -> None:
+    def __init__(self, reactor: Reactor, name: str) -> None:
         self._reactor = reactor
         self._name = name
 
@@ -87,7 +88,7 @@ class _NameResolver:
         if not all(0 < len(label) <= 63 for label in name.removesuffix(".").split(".")):
             name = name.encode()
         resolver = self._reactor.nameResolver
-        return cast(IHostResolution, resolver.resolveHostName(resolutionReceiver, name, portNumber, *args, **more))
+        return resolver.resolveHostName(resolutionReceiver, name, portNumber, *args, **more)
 
 
 class _Trust:
@@ -158,7 +159,7 @@ class _TlsEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         tcp: IStreamClientEndpoint,
         options: Callable[[], IOpenSSLClientConnectionCreator],
         timeout_s: float,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from http.cookiejar import DefaultCookiePolicy
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from treq.response import _Response
 from twisted.internet.defer import Deferred, fail
 from twisted.web.http_headers import Headers
@@ -17,6 +16,7 @@ from natsconnector.gateway.http1 import Reply
 from natsconnector.gateway.origin import Origin, parse_origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
+from natsconnector.reactors import Reactor
 
 USER_AGENT = f"natsconnector/{__version__}"
 # Options of treq that this client settles itself: callers may not give them.
@@ -42,7 +42,7 @@ class GatewayHttp(HTTPClient):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         url: str,
         *,
         timeout_s: float,
@@ -64,7 +64,9 @@ class GatewayHttp(HTTPClient):
         self._reactor = reactor
         self._timeout_s = timeout_s
         self._host = self.origin.host_header.encode()
-        super().__init__(self.agent, cookiejar=IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[])))
+        # treq has a jar of its own since 24.9, and takes this one as well.
+        no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        super().__init__(self.agent, cookiejar=no_cookies)
 
     def request(self, method: str, url: Any, **more: Any) -> Deferred[_Response]:
         """

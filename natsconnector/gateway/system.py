@@ -15,6 +15,7 @@ from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
 from natsconnector.gateway.errors import GivenUp, NoResponse, TimedOut
 from natsconnector.gateway.http import USER_AGENT, GatewayHttp
 from natsconnector.model.function import DeployedFunction
+from natsconnector.reactors import Reactor
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ class SystemClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         url: str,
         *,
         credentials: BasicAuth | None,

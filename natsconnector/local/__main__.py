@@ -13,8 +13,8 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.usage import Options, UsageError
 
 from natsconnector.local.gateway import LocalGateway
-from natsconnector.local.processes import Reactor
 from natsconnector.local.stack import StackError, read_stack
+from natsconnector.reactors import Reactor
 
 
 def _port(text: str) -> int:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.local.stack import read_stack
+from natsconnector.reactors import Reactor
 
 _DEFAULT_STACKS = ("stack.yml", "examples/stack.yml")
 
@@ -29,7 +30,9 @@ class Embedded(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, nats_url: str, gateway_url: str, stack: str | None, connector: IService) -> None:
+    def __init__(
+        self, reactor: Reactor, nats_url: str, gateway_url: str, stack: str | None, connector: IService
+    ) -> None:
         self._reactor = reactor
         self._nats_url = nats_url
         self._gateway_url = gateway_url

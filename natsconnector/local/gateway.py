@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from natsconnector.local.invocations import Invocations
-from natsconnector.local.processes import Function, Reactor
+from natsconnector.local.processes import Function
 from natsconnector.local.resources import GatewayResource
+from natsconnector.reactors import Reactor
 from natsconnector.web.hosts import HostRule
 from natsconnector.web.site import Bounds, QuietSite
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
-from typing import TypeVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
@@ -19,7 +18,8 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, _HTTP11ClientFactory
 from twisted.web.http_headers import Headers
 
-from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses, Reactor
+from natsconnector.local.processes import DEFAULT_NAMESPACE, Answer, Call, Function, FunctionProcesses
+from natsconnector.reactors import Reactor
 
 MAX_RUNNING = 32
 MAX_WAITING = 4096
@@ -102,7 +102,8 @@ class Invocations:
         self._reactor = reactor
         self._processes = FunctionProcesses(reactor, timeout_s)
         # Each callback has a connection of its own, so that none is left to be closed at the end.
-        no_cookies = IndexableCookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        # treq has a jar of its own since 24.9, and takes this one as well.
+        no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         pool = HTTPConnectionPool(reactor, persistent=False)
         pool._factory = _QuietFactory
         self._http = HTTPClient(Agent(reactor, connectTimeout=CALLBACK_TIMEOUT_S, pool=pool), no_cookies)
@@ -218,7 +219,7 @@ class Invocations:
                 headers=headers,
                 allow_redirects=False,
                 unbuffered=True,
-                reactor=self._reactor,
+                reactor=cast(Any, self._reactor),  # the same in a type of treq's own
             ).addTimeout(CALLBACK_TIMEOUT_S, self._reactor)
         except CancelledError:
             raise

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from natsconnector.local.launch import in_session
+from natsconnector.reactors import Reactor
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 5.0
@@ -67,7 +68,7 @@ class NatsServer:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         *,
         port: int = 0,
         host: str = "127.0.0.1",
@@ -162,7 +163,7 @@ class NatsServer:
 class _Process(ProcessProtocol):
     transport: Any
 
-    def __init__(self, reactor: Any, ended: Callable[[_Process], None]) -> None:
+    def __init__(self, reactor: Reactor, ended: Callable[[_Process], None]) -> None:
         self.asked_to_end = False
         self.listening: Deferred[int] = Deferred()
         self._reactor = reactor

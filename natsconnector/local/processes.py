@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from signal import SIGKILL
-from typing import Any, TypeAlias, cast
+from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.error import ConnectionDone, ProcessDone, ProcessTerminated
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from natsconnector.local.launch import Session, in_session
+from natsconnector.reactors import Reactor
 
 DEFAULT_NAMESPACE = "openfaas-fn"
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -29,9 +30,6 @@ MAX_LOG_LINE_BYTES = 8 * 1024
 MAX_LEFT = 256
 # Programs would take Proxy for the user's HTTP_PROXY (httpoxy, CVE-2016-5385); the others would pass for what we say.
 _NOT_TOLD = frozenset({b"proxy", b"query", b"contentlength"})
-
-#: What provides IReactorProcess, IReactorTCP and IReactorTime: an intersection that the type checker cannot say.
-Reactor: TypeAlias = Any
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,7 +42,7 @@ class InHand:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         client: NatsClient,
         room: tuple[int, int],
         has_room: Callable[[], object],

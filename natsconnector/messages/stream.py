@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -39,7 +39,7 @@ class JetStreamSource:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         client: NatsClient,
         jetstream: JetStream,
         wanted: Wanted,

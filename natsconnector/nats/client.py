@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.nats.auth import CredentialsSource
 from natsconnector.nats.backoff import Backoff
@@ -19,6 +20,7 @@ from natsconnector.nats.servers import ServerPool
 from natsconnector.nats.session import Session
 from natsconnector.nats.status import Statistics, Status, StatusCallback
 from natsconnector.nats.tls import Tls
+from natsconnector.reactors import Reactor
 
 
 class NatsClient(Messaging):
@@ -50,7 +52,7 @@ class NatsClient(Messaging):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactorTime,
         servers: Sequence[str],
         *,
         name: str = "natsconnector",
@@ -67,13 +69,15 @@ class NatsClient(Messaging):
         random: Random | None = None,
         on_error: Callable[[ServerError], object] | None = None,
     ) -> None:
+        # Twisted's type of its own reactor, and of those for tests, is no Reactor, but has the time at least.
+        whole = cast(Reactor, reactor)
         random = random or SystemRandom()
         pool = ServerPool(servers, random, shuffle=randomize)
         self._session = Session(
-            reactor, pool, random, inbox_prefix, max_buffered_bytes, on_error, lambda: str(self._life.why_not_ready())
+            whole, pool, random, inbox_prefix, max_buffered_bytes, on_error, lambda: str(self._life.why_not_ready())
         )
         self._life = Lifecycle(
-            reactor,
+            whole,
             pool,
             Identity(name, credentials, tls),
             Backoff(reconnect_wait_s, reconnect_max_wait_s, random),
@@ -84,8 +88,8 @@ class NatsClient(Messaging):
         )
         self._pool = pool
         self._dialer = self._life.dialer
-        self._draining = Draining(reactor, self._session, self._life.flush, self.close)
-        super().__init__(reactor, self._session, self._check_may_subscribe)
+        self._draining = Draining(whole, self._session, self._life.flush, self.close)
+        super().__init__(whole, self._session, self._check_may_subscribe)
 
     # State
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
@@ -17,6 +17,7 @@ from natsconnector.nats.handshake import Identity
 from natsconnector.nats.outage import Outage
 from natsconnector.nats.protocol import Connection
 from natsconnector.nats.servers import Server, ServerPool
+from natsconnector.reactors import Reactor
 
 #: A connection that ends sooner counts as a failed attempt: a server may accept the login and close at once, for ever.
 SHORT_SESSION_S = 1.0
@@ -48,7 +49,7 @@ class Dialer:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         pool: ServerPool,
         identity: Identity,
         backoff: Backoff,

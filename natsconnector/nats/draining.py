@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 
 from natsconnector.nats.errors import ClientDraining, ConnectionLost, DrainTimeout
 from natsconnector.nats.session import Session
+from natsconnector.reactors import Reactor
 
 
 class Draining:
@@ -21,7 +21,7 @@ class Draining:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         session: Session,
         flush: Callable[[], Deferred[None]],
         close: Callable[[], Deferred[None]],

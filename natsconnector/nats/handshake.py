@@ -19,7 +19,7 @@ from natsconnector.nats.wire import encode
 from natsconnector.nats.wire.events import Err, Event
 
 #: What the server is told as the version of this client.
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 
 
 class Stage(enum.Enum):

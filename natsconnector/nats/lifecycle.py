@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
@@ -17,6 +17,7 @@ from natsconnector.nats.servers import Server, ServerPool
 from natsconnector.nats.session import Session
 from natsconnector.nats.status import CurrentStatus, Status
 from natsconnector.nats.waiters import Waiters
+from natsconnector.reactors import Reactor
 
 
 class Lifecycle:
@@ -32,7 +33,7 @@ class Lifecycle:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         pool: ServerPool,
         identity: Identity,
         backoff: Backoff,

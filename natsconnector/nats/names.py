@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
+from natsconnector.reactors import Reactor
+
 
 def is_literal(host: str) -> bool:
     """
@@ -38,7 +40,7 @@ class LiteralNameEndpoint:
     :param timeout_s: for each address.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, timeout_s: float) -> None:
+    def __init__(self, reactor: Reactor, host: str, port: int, timeout_s: float) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port

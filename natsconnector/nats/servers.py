@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from natsconnector.nats.auth import Credentials
 from natsconnector.nats.errors import BadServerUrl
 from natsconnector.nats.names import LiteralNameEndpoint, is_literal
+from natsconnector.reactors import Reactor
 
 DEFAULT_PORT = 4222
 
@@ -47,7 +48,7 @@ class Server:
         """``host:port``, fit for logs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def endpoint(self, reactor: Any, timeout_s: float) -> IStreamClientEndpoint:
+    def endpoint(self, reactor: Reactor, timeout_s: float) -> IStreamClientEndpoint:
         """The way there. Addresses are not looked up, so that they cost no thread."""
         if is_literal(self.host) and not isIPv6Address(self.host):
             return LiteralNameEndpoint(reactor, self.host, self.port, timeout_s)

@@ -34,6 +34,7 @@ from natsconnector.nats.watchers import Watchers
 from natsconnector.nats.wire import encode
 from natsconnector.nats.wire.events import Msg
 from natsconnector.nats.wire.headers import HeadersLike, encode_block
+from natsconnector.reactors import Reactor
 
 #: The limit of a server with default settings, held to until a server has told its own.
 DEFAULT_MAX_PAYLOAD = 1 << 20
@@ -54,7 +55,7 @@ class Session:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         pool: ServerPool,
         random: Random,
         inbox_prefix: str,

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
 from random import Random
-from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -55,7 +54,7 @@ class Subscriptions:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         random: Random,
         send: Callable[[bytes], None],
         ask: Callable[[bytes], Deferred[None] | None],

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -35,7 +35,7 @@ class Catalogue:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         list_functions: Callable[[], Deferred[list[DeployedFunction]]],
         *,
         interval_s: float = 5.0,

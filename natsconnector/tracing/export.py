@@ -16,6 +16,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from natsconnector.journal.telling import Telling
+from natsconnector.reactors import Reactor
 
 _FLUSH_S = 2.0
 _MOST_CHARACTERS = 300
@@ -41,7 +42,7 @@ class Export(Telling):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, version: str, make_processor: Callable[[], Any] = otlp_processor) -> None:
+    def __init__(self, reactor: Reactor, version: str, make_processor: Callable[[], Any] = otlp_processor) -> None:
         super().__init__(reactor)
         self._reactor = reactor
         self._version = version

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
+from natsconnector.reactors import Reactor
 from natsconnector.web.site import QuietSite
 
 
@@ -19,7 +18,7 @@ class Listening:
     :param endpoint: as Twisted's ``serverFromString`` takes it.
     """
 
-    def __init__(self, reactor: Any, endpoint: str, site: QuietSite) -> None:
+    def __init__(self, reactor: Reactor, endpoint: str, site: QuietSite) -> None:
         self.endpoint = endpoint
         self._endpoint = serverFromString(reactor, endpoint)
         self._site = site

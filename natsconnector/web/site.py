@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -15,9 +15,8 @@ from twisted.web.server import Request, Site
 
 from natsconnector.web.hosts import HostRule
 from natsconnector.web.refusal import Refusal
+from natsconnector.web.request import BoundedRequest
 
-# Each chunk costs some microseconds, however small the chunk is. Clients send thousands of bytes in one.
-_MOST_CHUNKS = 65_536
 # So long may the rest of an answer take when a time-out closes its connection.
 _LAST_BYTES_S = 1.0
 
@@ -58,11 +57,12 @@ class QuietSite(Site):
     """
 
     noisy = False
-    reactor: Any
+    reactor: IReactorTime
 
-    def __init__(self, resource: Resource, reactor: Any, *, bounds: Bounds, rule: HostRule | None = None) -> None:
-        idle_s = bounds.idle_s
-        super().__init__(resource, BoundedRequest, timeout=idle_s, reactor=reactor, parsePOSTFormSubmission=False)
+    def __init__(
+        self, resource: Resource, reactor: IReactorTime, *, bounds: Bounds, rule: HostRule | None = None
+    ) -> None:
+        super().__init__(resource, BoundedRequest, timeout=bounds.idle_s, reactor=reactor)
         self.bounds = bounds
         self._rule = rule
         # Connections in the order in which they began to wait for a request.
@@ -147,49 +147,6 @@ class QuietSite(Site):
     def _abort(self) -> None:
         for channel in list(self._open):
             channel.abort()
-
-
-class BoundedRequest(Request):
-    """A request that stops storing its body one byte beyond the limit, so that the excess costs no memory."""
-
-    _stored_bytes = 0
-    _chunks = 0
-
-    @property
-    def takes_body(self) -> bool:
-        """Whether a body is read at all."""
-        return self._limit_bytes() > 0
-
-    def answer_last(self) -> None:
-        """Have the connection closed behind this request's answer."""
-        channel: Any = self.channel
-        channel.answer_last()
-
-    @property
-    def is_too_large(self) -> bool:
-        """Whether the body went beyond the limit."""
-        return self._stored_bytes > self._limit_bytes()
-
-    def process(self) -> None:
-        """Have it judged as all others, also where Twisted has an answer of its own: to ``*``."""
-        if self.path == b"*":
-            self.path = b"/*"
-        super().process()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Store as much of the body as counts."""
-        self._chunks += 1
-        if self._chunks == _MOST_CHUNKS + 1:
-            channel: Any = self.channel
-            channel.abort()
-        counts = data[: max(0, self._limit_bytes() + 1 - self._stored_bytes)]
-        self._stored_bytes += len(counts)
-        super().handleContentChunk(counts)
-
-    def _limit_bytes(self) -> int:
-        channel: Any = self.channel
-        limit: int = channel.site.bounds.body_bytes
-        return limit
 
 
 class _Channel(http.HTTPChannel):

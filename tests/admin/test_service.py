@@ -52,7 +52,7 @@ class AdminCase(SynchronousTestCase):
     """A site around a service, in memory."""
 
     def setUp(self) -> None:
-        self.reactor = Reactor()
+        self.reactor: Any = Reactor()
         self.asked = Asked()
         self.not_ready: str | None = None
         self.gateway: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,11 +16,16 @@ from natsconnector.model.function import DeployedFunction
 from natsconnector.nats import PermissionsViolation
 
 
+def reactor() -> Any:
+    """One without sockets."""
+    return MemoryReactorClock()
+
+
 class SourcesTests(SynchronousTestCase):
     """Subjects of all kinds."""
 
     def connector(self, **flags: str) -> Connector:
-        return make_connector(MemoryReactorClock(), read({n.replace("_", "-"): v for n, v in flags.items()}, {}))
+        return make_connector(reactor(), read({n.replace("_", "-"): v for n, v in flags.items()}, {}))
 
     def test_queue_groups(self) -> None:
         """Envelopes and subjects that name functions share one queue group; topics have another."""
@@ -60,7 +65,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_answers_not_sent(self) -> None:
         """An answer that the server refuses, and one that may not go where a header wants it, are counted."""
-        connector = make_connector(MemoryReactorClock(), read({"stream": "CALLS", "dead-letter": "dead"}, {}))
+        connector = make_connector(reactor(), read({"stream": "CALLS", "dead-letter": "dead"}, {}))
         for subject in ("_INBOX.a", "dead", "$JS.API.INFO"):
             connector.client._session.refused_publishes.tell(PermissionsViolation("no", "publish", subject, None))
         (source,) = connector.sources
@@ -70,7 +75,7 @@ class FiguresTests(SynchronousTestCase):
 
     def test_topics_nobody_wants(self) -> None:
         """The catalogue is told which topics messages are taken of."""
-        connector = make_connector(MemoryReactorClock(), read({"topics": "a,b"}, {}))
+        connector = make_connector(reactor(), read({"topics": "a,b"}, {}))
         assert connector.catalogue is not None
         connector.catalogue._learn([])
         self.assertEqual(connector.catalogue.unwanted_topics, 2)

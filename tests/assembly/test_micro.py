@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,7 +24,9 @@ class ServiceTests(SynchronousTestCase):
     """What it says of itself."""
 
     def connector(self, **flags: str) -> Connector:
-        return make_connector(MemoryReactorClock(), read({n.replace("_", "-"): v for n, v in flags.items()}, {}))
+        return make_connector(
+            cast(Any, MemoryReactorClock()), read({n.replace("_", "-"): v for n, v in flags.items()}, {})
+        )
 
     def described(self, connector: Connector) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
         """Its metadata, and its endpoints by name."""

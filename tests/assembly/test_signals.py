@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -44,7 +44,8 @@ class SignalsTests(SynchronousTestCase):
     """One, and another one."""
 
     def setUp(self) -> None:
-        self.reactor, self.service = FakeReactor(), Slow()
+        self.reactor = cast(Any, FakeReactor())
+        self.service = Slow()
         self.hurried: list[bool] = []
         self.signals = Signals(self.reactor, self.service, lambda: self.hurried.append(True), lambda: None)
         self.signals.startService()

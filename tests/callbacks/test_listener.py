@@ -68,7 +68,7 @@ class CallbackCase(SynchronousTestCase):
     """A listener, and what makes URLs for it."""
 
     def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+        self.reactor: Any = MemoryReactorClock()
         self.results = FakeResults()
         self.counts = Counts()
         self.secrets: tuple[bytes, ...] = (SECRET,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +13,11 @@ from natsconnector.config.reading import ConfigurationError, read
 from natsconnector.config.settings import Settings
 from natsconnector.nats import Credentials, Tls
 from tests.nats.issuing import ACCOUNT, Authority, NKey, Operator
+
+
+def reactor() -> Any:
+    """One without sockets."""
+    return MemoryReactorClock()
 
 
 class LoginTests(SynchronousTestCase):
@@ -38,7 +44,7 @@ class LoginTests(SynchronousTestCase):
 
     def credentials(self, **flags: str) -> Credentials:
         """What the client of these flags would log in with."""
-        connector = make_connector(MemoryReactorClock(), self.read(**flags))
+        connector = make_connector(reactor(), self.read(**flags))
         source = connector.client._dialer._identity.credentials
         assert callable(source)
         given = source()
@@ -61,7 +67,7 @@ class LoginTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """Without any of them the URLs decide."""
-        identity = make_connector(MemoryReactorClock(), self.read()).client._dialer._identity
+        identity = make_connector(reactor(), self.read()).client._dialer._identity
         self.assertIsNone(identity.credentials)
         self.assertIsNone(identity.tls)
 
@@ -74,7 +80,7 @@ class LoginTests(SynchronousTestCase):
             ({"nats_cert": cert, "nats_key": key}, Tls(cert=cert, key=key)),
             ({"nats_tls_first": "on"}, Tls(first=True)),
         ):
-            connector = make_connector(MemoryReactorClock(), self.read(**flags))
+            connector = make_connector(reactor(), self.read(**flags))
             self.assertEqual(connector.client._dialer._identity.tls, tls)
         self.assertEqual(self.read(nats="tls://n").nats, ("tls://n",))
 
@@ -144,7 +150,7 @@ class LoginTests(SynchronousTestCase):
 
     def test_inbox_prefix(self) -> None:
         """The prefix is a subject without wildcards, and no subject of messages may hear what comes below it."""
-        client = make_connector(MemoryReactorClock(), self.read(inbox_prefix="_INBOX_me")).client
+        client = make_connector(reactor(), self.read(inbox_prefix="_INBOX_me")).client
         self.assertTrue(client.new_inbox().startswith("_INBOX_me."))
         for bad in ("a b", "a.*", "a.>", "a..b"):
             self.assertIn("is not a prefix of subjects", self.faults(inbox_prefix=bad)[0])

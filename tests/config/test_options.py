@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from twisted.logger import ILogObserver
-from twisted.python import usage
 from twisted.python.reflect import namedAny
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
@@ -55,7 +54,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertLessEqual(max(len(line) for line in text.splitlines()), 120)
 
     def test_usage_faults(self) -> None:
-        """A slip names itself, and the nearest flag; the help is not printed, only where it is."""
+        """A slip names itself, and the nearest flag; twistd and twist end with it, and say where the help is."""
         for arguments, says in [
             (["--max-inflght", "5"], "there is no flag --max-inflght: did you mean --max-inflight?"),
             (["--quite-another"], "there is no flag --quite-another"),
@@ -63,13 +62,11 @@ class OptionsTests(SynchronousTestCase):
             (["--topics"], "topics"),
             (["-x"], "'-x' is a stray word"),
         ]:
-            parent: Any = usage.Options()
-            options = Options()
-            options.parent, options.environment = parent, {}
-            error = self.assertRaises(UsageError, options.parseOptions, arguments)
-            self.assertIn(says, str(error))
-            self.assertEqual(options.getUsage(), "")
-            self.assertEqual(parent.synopsis, "See twistd natsconnector --help")
+            self.assertIn(says, str(self.assertRaises(UsageError, self.parsed, *arguments)))
+            # A text as the code of SystemExit goes to standard error, with status 1.
+            code = str(self.assertRaises(SystemExit, self.parsed, *arguments, parent={}).code)
+            self.assertIn(says, code)
+            self.assertTrue(code.endswith("\nSee twistd natsconnector --help"), code)
 
     def test_lists_add_up(self) -> None:
         """A list that is given several times is one list; anything else counts as it was given last."""

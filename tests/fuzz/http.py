@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.address import IPv4Address
@@ -167,7 +167,7 @@ class RequestTarget(Plain):
     def check(self, given: list[bytes]) -> None:
         with no_failures_logged():
             clock, echo = Clock(), Echo()
-            local = LocalGateway(clock, {"f": Function("f", "cat")}).resource
+            local = LocalGateway(cast(Any, clock), {"f": Function("f", "cat")}).resource
             for resource in (echo, local):
                 site = QuietSite(resource, clock, bounds=self.BOUNDS, rule=HostRule("127.0.0.1"))
                 channel, transport = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1)), Transport()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from random import Random
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from twisted.internet.task import Clock
@@ -57,7 +57,7 @@ class RouteTarget(Plain):
     def open(self) -> None:
         self.planner = Planner(Permissions(["*"]), [], function_subjects=["fn.*", "fn.*.*"])
         self.gateway = GatewayClient(
-            Clock(), "http://127.0.0.1:1/gw", timeout_s=1.0, max_connections=1, max_response_bytes=1
+            cast(Any, Clock()), "http://127.0.0.1:1/gw", timeout_s=1.0, max_connections=1, max_response_bytes=1
         )
 
     def check(self, given: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ class AgentCase(SynchronousTestCase):
     """An agent over connections in memory."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = cast(Any, Clock())
         self.endpoint = Endpoint()
         self.patch(agent, "gateway_endpoint", lambda *_: self.endpoint)
         self.agent = GatewayAgent(

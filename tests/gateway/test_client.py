@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.logger import capturedLogs, formatEvent
 from zope.interface.verify import verifyObject
 
@@ -19,6 +19,8 @@ from natsconnector.model.headers import returned
 from natsconnector.model.route import Route
 from natsconnector.model.seams import IGateway
 from tests.gateway.servers import RawConnection, RawServerCase, answer
+
+reactor: Any = _reactor
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\nX-Start-Time: 1\r\n\r\nhi"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -21,7 +21,7 @@ class DeadlineCase(SynchronousTestCase):
     """A gateway in memory."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = cast(Any, Clock())
         self.endpoint = Endpoint()
         self.patch(agent, "gateway_endpoint", lambda *_: self.endpoint)
         self.client = GatewayClient(

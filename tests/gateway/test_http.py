@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hyperlink import DecodedURL
 from treq.client import HTTPClient
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -21,6 +21,8 @@ from natsconnector.gateway import errors
 from natsconnector.gateway.http import GatewayHttp
 from natsconnector.gateway.request import BadRequest
 from tests.gateway.servers import RawConnection, RawServerCase, answer
+
+reactor: Any = _reactor
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -61,7 +63,7 @@ class FaceCase(RawServerCase):
         return self.client_of(self.url)
 
     def request(self, client: HTTPClient, method: str = "GET", path: str = "/", **more: Any) -> Deferred[Any]:
-        return client.request(method, self.url + path, allow_redirects=False, reactor=cast(Any, reactor), **more)
+        return client.request(method, self.url + path, allow_redirects=False, reactor=reactor, **more)
 
     async def whole(self, client: HTTPClient, method: str = "GET", path: str = "/", **more: Any) -> tuple[Any, bytes]:
         """A response and its body; fails when either does."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 
@@ -15,6 +15,8 @@ from natsconnector.local.gateway import LocalGateway
 from natsconnector.local.processes import Function
 from natsconnector.model.function import DeployedFunction
 from tests.gateway.servers import RawConnection, RawServerCase, answer
+
+reactor: Any = _reactor
 
 NAMESPACES = "/system/namespaces"
 FUNCTIONS = "/system/functions"

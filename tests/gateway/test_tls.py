@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from service_identity import VerificationError
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs, formatEvent
@@ -17,6 +17,8 @@ from natsconnector.gateway import GatewayClient, agent, endpoint
 from natsconnector.model.call import FunctionCall
 from tests.gateway.servers import RawConnection, RawServer, RawServerCase, answer
 from tests.nats.issuing import Authority
+
+reactor: Any = _reactor
 
 
 class TlsTests(RawServerCase):

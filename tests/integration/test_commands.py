@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from twisted.trial.unittest import TestCase
+
+from natsconnector.__main__ import COMMANDS
 from natsconnector.local.nats_server import NatsServer
 from natsconnector.nats.jetstream import JetStream
 from tests.integration.forks import run_tool
@@ -21,6 +25,31 @@ class CommandCase(ConnectorCase):
         connection = {"NATS_URL": self.server.url, "gateway_url": self.gateway.url}
         output, errors, code = await run_tool(reactor, *arguments, environment={**connection, **environment})
         return output.decode(), errors.decode(), code
+
+
+class RunTests(TestCase):
+    """``run``."""
+
+    async def command(self, *arguments: str) -> tuple[str, str, int]:
+        output, errors, code = await run_tool(reactor, *arguments, environment={})
+        return output.decode(), errors.decode(), code
+
+    async def test_run(self) -> None:
+        """It is twistd with the connector: its help, and its faults."""
+        output, _, code = await self.command("run", "--help")
+        self.assertEqual(code, 0)
+        self.assertIn("\n  --max-inflight N\n", output)
+        _, errors, code = await self.command("run", "--timeout", "x")
+        self.assertEqual(code, 1)
+        self.assertIn("--timeout: 'x'", errors)
+
+    async def test_listed(self) -> None:
+        """The help lists it with the others."""
+        output, _, code = await self.command("--help")
+        self.assertEqual(
+            (re.findall(r"^    (\w+)  ", output, re.MULTILINE), code),
+            (["run", *(command.NAME for command in COMMANDS)], 0),
+        )
 
 
 class CallTests(CommandCase):

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet import reactor
@@ -54,7 +55,7 @@ class FunctionProcessesTests(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]
         # Before the reactor runs no SIGCHLD is heard of, and a process that is killed at once ends unnoticed.
         await deferLater(reactor, 0)
-        self.reactor = ProcessReactor()
+        self.reactor = cast(Any, ProcessReactor())
         self.processes = FunctionProcesses(self.reactor, timeout_s=5)
 
     async def run_function(self, function: Function, call: Call | None = None) -> Answer:

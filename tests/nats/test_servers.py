@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.testing import MemoryReactorClock
@@ -82,7 +83,7 @@ class ParseServerTests(SynchronousTestCase):
 
     def test_endpoints(self) -> None:
         """Addresses are connected to directly, names are looked up."""
-        reactor = MemoryReactorClock()
+        reactor: Any = MemoryReactorClock()
         for host, kind in (
             ("127.0.0.1", TCP4ClientEndpoint),
             ("::1", TCP6ClientEndpoint),

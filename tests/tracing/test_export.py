@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 from twisted.internet import reactor
@@ -50,7 +50,7 @@ class ExportTests(TestCase):
     skip = SKIP
 
     def setUp(self) -> None:
-        self.clock = ThreadClock()
+        self.clock = cast(Any, ThreadClock())
 
     async def test_flush(self) -> None:
         """What has not been sent yet is sent at the end."""

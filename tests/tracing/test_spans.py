@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
@@ -56,7 +56,7 @@ class SpanCase(SynchronousTestCase):
     skip = SKIP
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock = cast(Any, Clock())
         self.exporter = InMemorySpanExporter()
         export = Export(self.clock, "1.2.3", lambda: SimpleSpanProcessor(self.exporter))
         self.tracer = OpenTelemetry(export, "https://gw.example/base", ["function.call", "orders.*"])

@@ -104,6 +104,16 @@ class SiteTests(SynchronousTestCase):
         """The status of an answer."""
         return answer.split(b"\r\n", 1)[0]
 
+    def test_forms(self) -> None:
+        """A form in a body is not parsed; whoever answers has the body and its type."""
+        channel, _ = self.connect()
+        head = b"POST /held?q=1 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        channel.dataReceived(head + b"Content-Length: 3\r\n\r\na=b")
+        [request] = self.echo.held
+        assert request.content is not None
+        self.assertEqual((request.args, request.content.read()), ({b"q": [b"1"]}, b"a=b"))
+        self.assertEqual(request.getHeader("content-type"), "application/x-www-form-urlencoded")
+
     def test_answers(self) -> None:
         """One request after the other on one connection; a clock that ran without them would stay behind."""
         channel, transport = self.connect()

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from natsconnector.nats.backoff import Backoff
@@ -64,7 +63,7 @@ class PullConsumer:
 
     def __init__(
         self,
-        clock: Any,
+        clock: IReactorTime,
         jetstream: JetStream,
         stream: str,
         consumer: str,
