@@ -66,6 +66,7 @@ class Insight:
                 dispatcher.pending_bytes,
                 dispatcher.oldest_s,
                 dispatcher.inflight_by_function,
+                dispatcher.inflight_limits,
             ),
             Nats(
                 client.ready,

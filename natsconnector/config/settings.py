@@ -27,6 +27,7 @@ from natsconnector.config.flags import (
     setting,
     switch,
 )  # fmt: skip
+from natsconnector.model.limits import MaxInflight
 from natsconnector.model.mapping import SubjectMapping
 
 
@@ -200,8 +201,9 @@ class Settings:
     max_inflight: int = setting(
         "max-inflight", values.whole_number(1, 65536), "100", "calls at the gateway at once", "max_inflight",
         group=CALLS, metavar="N")
-    max_inflight_per_function: int | None = setting(
-        "max-inflight-per-function", values.whole_number(1, 65536), None, "calls of one function at once",
+    max_inflight_per_function: MaxInflight = setting(  # noqa: RUF009 - a value, as the others
+        "max-inflight-per-function", values.max_inflight, None,
+        "calls of one function at once; auto: as many as it bears, found out by its answers",
         group=CALLS, metavar="N")
     max_pending_messages: int = setting(
         "max-pending-messages", values.whole_number(0, 10_000_000), "65536", "backlog, in messages",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
+
+from natsconnector.model.limits import AUTO
 
 T = TypeVar("T")
 
@@ -58,6 +60,20 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
     parse.bounds = (least, most)  # type: ignore[attr-defined]
     return parse
+
+
+def max_inflight(text: str) -> int | Literal["auto"]:
+    """How many calls may be made at once: a whole number, or ``auto``."""
+    if text.lower() == AUTO:
+        return AUTO
+    if not text.isdecimal():
+        raise ValueError("is neither a whole number nor auto")
+    return _calls(text)
+
+
+_calls = whole_number(1, 65536)
+max_inflight.bounds = _calls.bounds  # type: ignore[attr-defined]
+max_inflight.words = (AUTO,)  # type: ignore[attr-defined]
 
 
 def log_level(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from natsconnector.dispatch.adaptive import AdaptiveLimits
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.fanout import FanOut
 from natsconnector.dispatch.job import Job, job_of
@@ -49,6 +50,7 @@ class Intake:
         self,
         planner: Planner,
         backlog: Backlog[Job],
+        limits: AdaptiveLimits,
         clock: IReactorTime,
         journal: Journal,
         begin: Callable[[Job], bool],
@@ -58,6 +60,7 @@ class Intake:
     ) -> None:
         self._planner = planner
         self._backlog = backlog
+        self._limits = limits
         self._clock = clock
         self._journal = journal
         self._begin = begin
@@ -83,7 +86,7 @@ class Intake:
         if planned is None:
             return self._take_unplanned(_Unplanned(delivery, received_at))
         for part, each in zip(self._parts(delivery, planned), planned, strict=True):
-            job = job_of(part, each, received_at)
+            job = job_of(part, each, received_at, self._limits)
             if not self._begin(job):
                 if delivery.durable or self._backlog.has_room(job):
                     self._backlog.add(job)
