@@ -66,7 +66,13 @@ async def look_around(client: NatsClient, settings: Settings) -> list[str]:
     """What may surprise beside the connector: streams that listen where its core subscriptions do."""
     if settings.stream is not None:
         return []
-    return await streams_beside(client, settings.sources)
+    told = await streams_beside(client, settings.sources)
+    if settings.ordered_by is not None:
+        told.append(
+            "--ordered-by on core NATS: each connector of a queue group gets some of a key's messages, and knows"
+            " nothing of the others: run a single one, or take the messages from a stream"
+        )
+    return told
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -80,6 +86,7 @@ def wanted(settings: Settings) -> Wanted:
         settings.dead_letter,
         settings.update_consumer,
         f"natsconnector {__version__}",
+        settings.ordered_by is not None,
     )
 
 

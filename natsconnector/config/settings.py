@@ -205,6 +205,11 @@ class Settings:
         "max-inflight-per-function", values.max_inflight, None,
         "calls of one function at once; auto: as many as it bears, found out by its answers",
         group=CALLS, metavar="N")
+    ordered_by: str | None = setting(
+        "ordered-by", values.order_key, None,
+        "messages of one key are called one after the other, others side by side: the name of a header that has the"
+        " key, or subject; needs a single connector, or a stream with nats-server 2.11",
+        group=CALLS, metavar="HEADER")
     max_pending_messages: int = setting(
         "max-pending-messages", values.whole_number(0, 10_000_000), "65536", "backlog, in messages",
         group=CALLS, metavar="N")

@@ -124,6 +124,13 @@ def status_code(text: str) -> int:
     return whole_number(300, 599)(text)
 
 
+def order_key(text: str) -> str:
+    """The name of a header, or ``subject``."""
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", text, re.ASCII):
+        raise ValueError("is neither subject nor the name of a header")
+    return text.lower()
+
+
 def word(text: str) -> str:
     """A name without white space, such as a queue group's."""
     if not text or re.search(r"[\s\x00]", text):

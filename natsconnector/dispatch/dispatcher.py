@@ -16,8 +16,9 @@ from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
 from natsconnector.dispatch.job import Job
+from natsconnector.dispatch.order import Order
 from natsconnector.dispatch.requesters import Requesters
-from natsconnector.dispatch.settlement import Settlement
+from natsconnector.dispatch.settlement import Settlement, Stores
 from natsconnector.journal.journal import Journal
 from natsconnector.model.ending import Ending
 from natsconnector.model.limits import AUTO, Limits
@@ -40,6 +41,7 @@ class Dispatcher:
     :param retries: of calls whose function says nothing else, and of messages that are no call.
     :param max_wait_s: a core message that has waited longer for a slot is answered 503 instead of called.
     :param missing_grace_s: how long a durable message waits for a function, or topic, that is not there.
+    :param ordered_by: a header or ``subject``: messages with the same one are called one after the other.
     :param random: gives numbers from 0 to 1, for the jitter of retries.
     """
 
@@ -57,6 +59,7 @@ class Dispatcher:
         retries: RetryPolicy,
         max_wait_s: float | None = None,
         missing_grace_s: float = 300.0,
+        ordered_by: str | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self._gateway = gateway
@@ -77,13 +80,14 @@ class Dispatcher:
             defect_attempts=retries.attempts,
         )
         self._attempts = Attempts(clock, self._backlog, self._intake, missing_grace_s, random, self._next_attempt)
+        self._order = None if ordered_by is None else Order(ordered_by, clock, self._backlog, self._admit, self._refuse)
         self._hold: Callable[[bool], object] = lambda held: None
         self.watch = GatewayWatch(clock, journal, gateway.probe, self._gateway_changed, random)
         self._requesters = Requesters(clock, self._backlog, self.watch, self._settle, self._tell_if_idle)
         self._calls: dict[Job, Deferred[None]] = {}
         self._is_filling = False
         self._is_stopping = False
-        self._stores: set[Deferred[None]] = set()
+        self._stores = Stores(self._tell_if_idle)
         self._idle_waiters: list[Deferred[None]] = []
 
     @property
@@ -114,7 +118,8 @@ class Dispatcher:
     @property
     def oldest_s(self) -> float:
         """How long the message has waited that waits longest, for a slot or for a first list of functions."""
-        return self._intake.oldest_s
+        oldest_s = self._intake.oldest_s
+        return oldest_s if self._order is None else max(oldest_s, self._order.oldest_s)
 
     def on_hold(self, hold: Callable[[bool], object]) -> None:
         """Have ``hold`` called with True when the gateway goes away, and with False when calls may be made again."""
@@ -123,7 +128,10 @@ class Dispatcher:
     def dispatch(self, delivery: IDelivery) -> None:
         """Take a message on. It is settled sooner or later, whatever happens."""
         self._journal.received(delivery, self._intake.way(delivery))
-        self._admit(delivery, self._clock.seconds())
+        if self._order is None:
+            self._admit(delivery, self._clock.seconds())
+        else:
+            self._order.take(delivery, self._clock.seconds())
 
     def functions_are_known(self) -> None:
         """Go on with the messages that came before it was known which functions want them."""
@@ -142,13 +150,14 @@ class Dispatcher:
         self._is_stopping = True
         self.watch.stop()
         self._requesters.stop()
+        if self._order is not None:
+            self._order.stop()
         self.functions_are_known()
         for job in [*self._backlog.take_out(lambda job: True), *self._attempts.take_out()]:
             self._settle(job, unfinished(_STOPPING))
         for call in list(self._calls.values()):
             call.cancel()
-        for store in list(self._stores):
-            store.cancel()
+        self._stores.cancel()
         self._tell_if_idle()
 
     # In
@@ -165,6 +174,11 @@ class Dispatcher:
             if delay_s is not None:
                 self._journal.nobody_wants(delivery.subject)
                 outcome = unfinished(outcome.failure or "", retry_after_s=delay_s)
+        self._refuse(delivery, received_at, outcome)
+        self._tell_if_idle()
+
+    def _refuse(self, delivery: IDelivery, received_at: float, outcome: Outcome | None = None) -> None:
+        outcome = outcome or self._intake.overloaded()
         elapsed_s = self._clock.seconds() - received_at
         self._end(Ending(delivery, None, outcome, delivery.attempt - 1, elapsed_s))
 
@@ -247,8 +261,7 @@ class Dispatcher:
 
     def _adapt(self, job: Job, outcome: Outcome, now_s: float) -> None:
         """The limit of a function finds itself by what became of its calls."""
-        # The call's own slot is free already.
-        inflight = self._backlog.inflight_by_function.get(job.function, 0) + 1
+        inflight = self._backlog.inflight_by_function.get(job.function, 0) + 1  # its own slot is free already
         if self._limits.ended(job.function, outcome, job.begun_at, now_s, inflight):
             self._backlog.limit_changed(job.function)
 
@@ -278,12 +291,6 @@ class Dispatcher:
         store = self._settlement.settle(ending)
         if store is not None:
             self._stores.add(store)
-            store.addErrback(lambda f: self._log.failure("a defect met a dead letter", f, event="defect"))
-            store.addCallback(lambda _: self._store_is_over(store))
-
-    def _store_is_over(self, store: Deferred[None]) -> None:
-        self._stores.discard(store)
-        self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
         if self._backlog.inflight or self.pending or self._stores:

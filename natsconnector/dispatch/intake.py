@@ -73,7 +73,7 @@ class Intake:
         # A stream source hands over only what there is room for, so we accept it always: refusing a message would use
         # up one of its deliveries.
         if not delivery.durable and not self._backlog.has_room_for(delivery.size_bytes):
-            return self._overloaded()
+            return self.overloaded()
         try:
             planned = self._planner.plan(delivery)
         except Refused as e:
@@ -91,7 +91,7 @@ class Intake:
                 if delivery.durable or self._backlog.has_room(job):
                     self._backlog.add(job)
                 else:
-                    self._settle(job, self._overloaded())
+                    self._settle(job, self.overloaded())
         return None
 
     def way(self, delivery: IDelivery) -> str:
@@ -131,7 +131,7 @@ class Intake:
 
     def _take_unplanned(self, unplanned: _Unplanned) -> Outcome | None:
         if not unplanned.delivery.durable and not self._backlog.may_wait(unplanned.size_bytes):
-            return self._overloaded()
+            return self.overloaded()
         self._unplanned.append(unplanned)
         self._backlog.count_pending(unplanned)
         return None
@@ -143,7 +143,8 @@ class Intake:
         fan_out = FanOut(delivery, functions, lambda error: self._journal.reply_lost(delivery.subject, error))
         return [*fan_out.parts]
 
-    def _overloaded(self) -> Outcome:
+    def overloaded(self) -> Outcome:
+        """The outcome of a message that finds no room."""
         backlog = self._backlog
         # Which calls wait longest, and for what, is looked for once: there may be a function for each of them.
         is_told = self._journal.is_overloaded

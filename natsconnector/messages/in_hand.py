@@ -57,7 +57,7 @@ class InHand:
         self._bytes = 0
         self._has_room = has_room
         self._server_version = server_version
-        self._unsettled: dict[Name, JetStreamDelivery] = {}
+        self.unsettled: dict[Name, JetStreamDelivery] = {}
         self.past = Past()
         self._held_back: set[JetStreamDelivery] = set()
         self._held_back_bytes = 0
@@ -80,25 +80,25 @@ class InHand:
         """How many messages may come now."""
         if self.refusal is not None:
             # What is called cannot be acknowledged, and would be called again: one at a time shows whether it can.
-            return 0 if self._pause is not None or self._is_asking or self._unsettled else 1
+            return 0 if self._pause is not None or self._is_asking or self.unsettled else 1
         held_back = 0
         if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
             held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
-        free, taken_bytes = self._room + held_back - len(self._unsettled), self._bytes - self._held_back_bytes
+        free, taken_bytes = self._room + held_back - len(self.unsettled), self._bytes - self._held_back_bytes
         # Of messages like those that are here.
-        room = (self._room_bytes - taken_bytes) * len(self._unsettled) // self._bytes if taken_bytes > 0 else free
+        room = (self._room_bytes - taken_bytes) * len(self.unsettled) // self._bytes if taken_bytes > 0 else free
         return min(free, room)
 
     @property
     def oldest_s(self) -> float:
         """Since the oldest message was published that is in hand or was given back, in seconds; 0 without any."""
-        oldest_ns = self.past.oldest_ns(self._unsettled)
+        oldest_ns = self.past.oldest_ns(self.unsettled)
         return 0.0 if oldest_ns is None else max(0.0, self._clock.seconds() - oldest_ns / 1e9)
 
     def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
         """The delivery of a message that came; None when the message is being worked on, or has had its end here."""
         name = _name(where)
-        known = self._unsettled.get(name)
+        known = self.unsettled.get(name)
         if known is not None:
             known.came_again(msg, where)
             return None
@@ -106,7 +106,7 @@ class InHand:
         if done is not None:
             self.acknowledge(msg.reply or "", done)
             return None
-        delivery = self._unsettled[name] = JetStreamDelivery(self, msg, where)
+        delivery = self.unsettled[name] = JetStreamDelivery(self, msg, where)
         self._bytes += delivery.size_bytes
         return delivery
 
@@ -150,7 +150,7 @@ class InHand:
         :param done: the acknowledgement that ended the message for good; None if the message is to come again.
         """
         name = _name(delivery.where)
-        if self._unsettled.pop(name, None) is not None:
+        if self.unsettled.pop(name, None) is not None:
             self._bytes -= delivery.size_bytes
         if done is not None:
             self.past.done(name, done)
@@ -220,12 +220,12 @@ class InHand:
             self._pause = None
 
     def _stop_if_empty(self) -> None:
-        if self._is_stopping and not self._unsettled and self._keep_alive.running:
+        if self._is_stopping and not self.unsettled and self._keep_alive.running:
             self._keep_alive.stop()
 
     def _tell_progress(self) -> None:
         if self.client.ready:
-            for delivery in self._unsettled.values():
+            for delivery in self.unsettled.values():
                 delivery.in_progress()
 
 

@@ -12,15 +12,18 @@ from zope.interface import implementer
 
 from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
 from natsconnector.messages.facts import ConsumerFacts, NotUsable, consumer_facts
-from natsconnector.messages.in_hand import InHand
+from natsconnector.messages.gate import Gate
+from natsconnector.messages.in_hand import InHand, JetStreamDelivery
 from natsconnector.messages.replies import Replies
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery, ISource
-from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
+from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Status
 from natsconnector.nats.jetstream import JetStream, Position, PullConsumer
 
 _RETRY_S = (1.0, 30.0)
 _LOOK_S = 5.0
+# What has come may wait for it.
+_LOOK_ORDERED_S = 1.0
 
 
 @implementer(ISource)
@@ -62,6 +65,9 @@ class JetStreamSource:
             replies or Replies(client),
         )
         self._is_held = False
+        self._gate = Gate(clock, self._hand_on) if wanted.ordered else None
+        if self._gate is not None:
+            client.watch_status(self._status_changed)
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
         )
@@ -118,7 +124,17 @@ class JetStreamSource:
                 self._log.warn(
                     "could not drain the pull: {reason}; its messages come again", reason=e, event="drain_failed"
                 )
+        if self._gate is not None:
+            self._gate.stop()
         self._in_hand.stop()
+
+    def _status_changed(self, old: Status, new: Status, reason: str) -> None:
+        if new is Status.CONNECTED:  # what was on its way on the old connection comes again, later
+            self._close_gate()
+
+    def _close_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.close(self._wanted.ack_wait_s if self.consumer is None else self.consumer.ack_wait_s)
 
     def hold(self, held: bool) -> None:
         self._is_held = held
@@ -136,7 +152,7 @@ class JetStreamSource:
             self._pulling.pull()
 
     def _free(self) -> int:
-        return 0 if self._is_held else self._in_hand.free
+        return 0 if self._is_held or not (self._gate is None or self._gate.allows_pull) else self._in_hand.free
 
     async def _run(self) -> None:
         """For ever: get hold of the consumer, take its messages until it is lost."""
@@ -168,6 +184,8 @@ class JetStreamSource:
         self.consumer = consumer
         self._in_hand.most_deliveries = consumer.max_deliver
         lost: Deferred[str] = Deferred()
+        if consumer.outstanding:
+            self._close_gate()
         self._pulling = PullConsumer(
             self._clock,
             self._jetstream,
@@ -176,6 +194,8 @@ class JetStreamSource:
             room=self._free,
             deliver=self._received,
             lost=lost.callback,
+            group=consumer.group if self._gate is not None else None,
+            pinned=self._close_gate,
         )
         look: LoopingCall | None = None
         try:
@@ -184,7 +204,7 @@ class JetStreamSource:
             self._in_hand.keep_alive(consumer.ack_wait_s / 3)
             look = LoopingCall(self._look_at_consumer)
             look.clock = self._clock
-            look.start(_LOOK_S).addErrback(
+            look.start(_LOOK_S if self._gate is None else _LOOK_ORDERED_S).addErrback(
                 lambda f: self._log.failure("looking at the consumer met a defect", f, event="defect")
             )
             self._tell()
@@ -202,7 +222,7 @@ class JetStreamSource:
         """Remember how far the consumer is: if it is removed it is made again from there."""
         if not self._client.ready:
             return
-        wanted = self._wanted
+        wanted, before = self._wanted, frozenset(self._in_hand.unsettled) if self._gate is not None else ()
         try:
             facts = consumer_facts(wanted.consumer, await self._jetstream.consumer(wanted.stream, wanted.consumer))
         except (NatsError, NotUsable):
@@ -210,6 +230,9 @@ class JetStreamSource:
         self.consumer = facts
         self._done = (self._stream_created, facts.floor)
         self._in_hand.past.forget_up_to(facts.floor)
+        if self._gate is not None:
+            self._gate.looked(facts.outstanding, before, self._in_hand.unsettled)
+            self._pull_more()
 
     def _say_opened(self, opened: Opened) -> None:
         if opened.stream.created != self._stream_created:
@@ -228,10 +251,13 @@ class JetStreamSource:
         self._cautions = set(found)
 
     def _received(self, msg: Msg, where: Position) -> None:
-        assert self._deliver is not None
         delivery = self._in_hand.take(msg, where)
         if delivery is not None:
-            self._deliver(delivery)
+            (self._hand_on if self._gate is None else self._gate.take)(delivery)
+
+    def _hand_on(self, delivery: JetStreamDelivery) -> None:
+        assert self._deliver is not None
+        self._deliver(delivery)
 
     def _say_not_ready(self, reason: str) -> None:
         if reason != self._said:

@@ -7,6 +7,7 @@ from typing import cast
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.assembly import sources
 from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
@@ -53,6 +54,21 @@ class SourcesTests(SynchronousTestCase):
         for heard in ("fn.figlet", "mine", "answers"):
             self.assertIsNone(replies.reply_subject(heard), heard)
         self.assertEqual(replies.reply_subject("answers.x"), "answers.x")
+
+    def test_order(self) -> None:
+        """The setting reaches all who keep the order; on core NATS the start says that one connector can."""
+
+        async def none(*_: object) -> list[str]:
+            return []
+
+        self.patch(sources, "streams_beside", none)
+        for flags, cautions in (({}, 0), ({"ordered_by": "key"}, 1), ({"ordered_by": "key", "stream": "S"}, 0)):
+            connector = self.connector(function_subject="fn.*", dead_letter="none", **flags)
+            self.assertEqual(len(self.successResultOf(connector._cautions())), cautions)
+            self.assertEqual(connector.dispatcher._order is not None, "ordered_by" in flags)
+            for source in connector.sources:
+                if isinstance(source, JetStreamSource):
+                    self.assertIsNotNone(source._gate)
 
 
 class FiguresTests(SynchronousTestCase):

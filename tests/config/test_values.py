@@ -52,6 +52,10 @@ class ValuesTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, values.max_inflight, "automatic")
         self.assertEqual(str(error), "is neither a whole number nor auto")
 
+    def test_order_key(self) -> None:
+        """The name of a header, whose case does not matter, or the word."""
+        self.assertParses(values.order_key, {"Device-Id": "device-id", "SUBJECT": "subject"}, ["", "a b", "a:", "ä"])
+
     def test_list_of(self) -> None:
         """Commas separate; blanks, empty items and repetitions are dropped."""
         self.assertParses(

@@ -138,6 +138,21 @@ class FittingTests(OpenCase):
             self.assertIn("name another one with --consumer, or remove it", reason)
             self.assertEqual(self.asked("CONSUMER.DELETE"), [])
 
+    def test_one_connector_at_a_time(self) -> None:
+        """For order a consumer is made that is pinned, where the server can; one that is not, is told of."""
+        self.opened(NO_CONSUMER, ordered=True)
+        made = self.made()
+        found = (made["priority_groups"], made["priority_policy"], made["priority_timeout"])
+        self.assertEqual(found, (["ordered"], "pinned_client", 20_000_000_000))
+        self.opened(NO_CONSUMER, ordered=True, version="2.10.29")
+        self.assertNotIn("priority_groups", self.made())
+        pinned = {**FITTING, "priority_groups": ["g"], "priority_policy": "pinned_client"}
+        self.assertEqual((self.opened(pinned, ordered=True).group, self.cautions(pinned, ordered=True)), ("g", []))
+        (caution,) = self.cautions(FITTING, ordered=True)
+        self.assertIn("is not pinned to one connector at a time", caution)
+        self.assertIn("overflow", self.refused({**pinned, "priority_policy": "overflow"}, ordered=True))
+        self.assertIn("priority groups", self.refused(pinned))
+
     def test_other_subjects(self) -> None:
         """A consumer of other subjects is refused, and changed in place only if that is asked for."""
         other = {**FITTING, "filter_subject": "function.other", "max_deliver": 7}
