@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -11,7 +10,7 @@ from twisted.logger import Logger
 from natsconnector.dispatch.adaptive import AdaptiveLimits
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.fanout import FanOut
-from natsconnector.dispatch.job import Job, job_of
+from natsconnector.dispatch.job import Arrival, Job, job_of
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import Refused
 from natsconnector.model.outcome import Outcome, defective, failed, unfinished
@@ -22,17 +21,6 @@ from natsconnector.planning.planner import PlannedCall, Planner
 # After which a durable message that found no room comes again.
 _OVERLOAD_S = 1.0
 _DEFECT_WAIT_S = (1.0, 120.0)
-
-
-class _Unplanned(NamedTuple):
-    """A message that came before it was known which functions want it."""
-
-    delivery: IDelivery
-    received_at: float
-
-    @property
-    def size_bytes(self) -> int:
-        return self.delivery.size_bytes
 
 
 class Intake:
@@ -66,7 +54,8 @@ class Intake:
         self._begin = begin
         self._settle = settle
         self._defect_attempts = defect_attempts
-        self._unplanned: list[_Unplanned] = []
+        # Those that came before it was known which functions want them.
+        self._unplanned: list[Arrival] = []
 
     def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
         """Take the calls of a message into the backlog; returns why it gets none, if so."""
@@ -84,7 +73,7 @@ class Intake:
         if delivery.skipped_headers:
             self._journal.headers_skipped(delivery.subject, delivery.skipped_headers)
         if planned is None:
-            return self._take_unplanned(_Unplanned(delivery, received_at))
+            return self._take_unplanned(Arrival(delivery, received_at))
         for part, each in zip(self._parts(delivery, planned), planned, strict=True):
             job = job_of(part, each, received_at, self._limits)
             if not self._begin(job):
@@ -102,7 +91,7 @@ class Intake:
         """Whether a call failed because its function is not deployed."""
         return outcome.not_deployed or (outcome.status == 404 and self._planner.is_missing(job.function))
 
-    def take_unplanned(self) -> list[_Unplanned]:
+    def take_unplanned(self) -> list[Arrival]:
         """Give back the messages that came before it was known which functions want them."""
         unplanned, self._unplanned = self._unplanned, []
         for each in unplanned:
@@ -129,7 +118,7 @@ class Intake:
             return unfinished(defect.failure or "", not_executed=False, retry_after_s=delay_s)
         return defect
 
-    def _take_unplanned(self, unplanned: _Unplanned) -> Outcome | None:
+    def _take_unplanned(self, unplanned: Arrival) -> Outcome | None:
         if not unplanned.delivery.durable and not self._backlog.may_wait(unplanned.size_bytes):
             return self.overloaded()
         self._unplanned.append(unplanned)

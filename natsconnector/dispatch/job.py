@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from natsconnector.dispatch.adaptive import AdaptiveLimits
 from natsconnector.model.limits import AUTO
@@ -13,6 +14,17 @@ from natsconnector.planning.planner import PlannedCall
 # JetStream counts deliveries, not attempts. Allow for some that ended without an attempt: at a restart, while a
 # function was missing, while dead letters could not be stored.
 _SPARE_DELIVERIES = 50
+
+
+class Arrival(NamedTuple):
+    """A message that waits to be planned, and when it came, in seconds of the clock."""
+
+    delivery: IDelivery
+    received_at: float
+
+    @property
+    def size_bytes(self) -> int:
+        return self.delivery.size_bytes
 
 
 @dataclass(slots=True, eq=False)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from natsconnector.dispatch.backlog import Backlog
-from natsconnector.dispatch.job import Job
+from natsconnector.dispatch.job import Arrival, Job
 from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery
 
@@ -27,17 +27,6 @@ def key_of(delivery: IDelivery, ordered_by: str) -> str | None:
         return delivery.subject
     wanted = ordered_by.lower()
     return next((value for name, value in delivery.headers if name.lower() == wanted), None) or None
-
-
-class _Waiting(NamedTuple):
-    """A message whose key has an older one that has not ended."""
-
-    delivery: IDelivery
-    received_at: float
-
-    @property
-    def size_bytes(self) -> int:
-        return self.delivery.size_bytes
 
 
 class Order:
@@ -65,7 +54,7 @@ class Order:
         self._admit = admit
         self._shed = shed
         # Of each key that has a message under way those that wait for its end.
-        self._keys: dict[str, deque[_Waiting]] = {}
+        self._keys: dict[str, deque[Arrival]] = {}
         self._free: list[str] = []
         self._next: IDelayedCall | None = None
         self._later: dict[Ordered, IDelayedCall] = {}
@@ -88,7 +77,7 @@ class Order:
             self._keys[key] = deque()
             self._admit(Ordered(self, delivery, key), received_at)
         elif delivery.durable or self._backlog.may_wait(delivery.size_bytes):
-            waiting = _Waiting(delivery, received_at)
+            waiting = Arrival(delivery, received_at)
             self._backlog.count_pending(waiting)
             queue.append(waiting)
             delivery.hold_back(True)
@@ -138,7 +127,7 @@ class Order:
         for key in free:
             self._release(key, self._keys[key])
 
-    def _release(self, key: str, queue: deque[_Waiting]) -> None:
+    def _release(self, key: str, queue: deque[Arrival]) -> None:
         waiting = queue.popleft()
         self._backlog.uncount_pending(waiting)
         waiting.delivery.hold_back(False)
