@@ -100,6 +100,31 @@ class GateTests(SourceCase):
         self.look()
         self.assertEqual(self.sequences, [1, 3])
 
+    def test_came_meanwhile(self) -> None:
+        """Nor does what has come while the server was asked."""
+        self.bound()
+        self.outstanding = 2
+        self.clock.advance(1)
+        self.come(3, "two")
+        self.said()
+        self.assertEqual(self.sequences, [1])
+        self.look()
+        self.assertEqual(self.sequences, [1, 3])
+
+    def test_new_connection(self) -> None:
+        """What was on its way on the old connection comes again, and may be older than what comes on the new one."""
+        self.bound()
+        self.server.reconnect()
+        self.outstanding = 2
+        self.said()
+        self.assertEqual(self.pulled, [], "nothing is pulled before the server has told")
+        for _ in range(3):
+            self.look()
+        self.come(2, "one", delivered=2)
+        self.assertEqual(self.sequences, [1])
+        self.look()
+        self.assertEqual(self.sequences, [1, 2])
+
     def test_stopping(self) -> None:
         """What waits is given back at once, and the pin as well."""
         self.take()
