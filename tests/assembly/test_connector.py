@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
+from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource
+from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.function import DeployedFunction
 from natsconnector.nats import PermissionsViolation
@@ -53,6 +55,20 @@ class SourcesTests(SynchronousTestCase):
         for heard in ("fn.figlet", "mine", "answers"):
             self.assertIsNone(replies.reply_subject(heard), heard)
         self.assertEqual(replies.reply_subject("answers.x"), "answers.x")
+
+    def test_annotations_of_a_stream(self) -> None:
+        """With a stream the topics of annotations are taken from there, beside a consumer for what else there is."""
+        connector = self.connector(stream="S", subject="fn.call", topics_from_annotations="on", topics="mine.*")
+        assert connector.catalogue is not None
+        topics = {"topic": "mine.x, other, fn.call"}
+        connector.catalogue._learn([DeployedFunction("figlet", "", topics)])
+        fixed, following = connector.sources
+        self.assertEqual(fixed.description, "subjects fn.call, mine.* of stream S, consumer natsconnector")
+        assert isinstance(following, FollowingSource)
+        self.assertEqual(following._topics, {"mine.x": None, "other": None})
+        self.assertIs(fixed._room, following._make_source(Wanted("S", "C", ("other",)))._room)  # type: ignore[attr-defined]
+        (alone,) = self.connector(stream="S", topics_from_annotations="on").sources
+        self.assertIsInstance(alone, FollowingSource)
 
 
 class FiguresTests(SynchronousTestCase):
