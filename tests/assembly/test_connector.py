@@ -10,8 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
+from natsconnector.insight import Insight
 from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource
+from natsconnector.messages.facts import consumer_facts
 from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.function import DeployedFunction
@@ -90,3 +92,18 @@ class FiguresTests(SynchronousTestCase):
         assert connector.catalogue is not None
         connector.catalogue._learn([])
         self.assertEqual(connector.catalogue.unwanted_topics, 2)
+
+    def test_consumers_of_topics(self) -> None:
+        """Of a stream whose topics follow the functions each consumer has its figures."""
+        reactor = MemoryReactorClock()
+        flags = {"stream": "S", "topics": "t", "topics-from-annotations": "on"}
+        connector = make_connector(reactor, read(flags, {}))
+        fixed, following = connector.sources
+        assert isinstance(fixed, JetStreamSource)
+        assert isinstance(following, FollowingSource)
+        insight = Insight(reactor, connector)
+        self.assertEqual(insight.facts().consumers, [])
+        following._sources["a"] = following._make_source(Wanted("S", "C-a", ("a",)))
+        for number, source in enumerate((fixed, following._sources["a"])):
+            source.consumer = consumer_facts(f"C{number}", {"config": {}, "num_pending": number})
+        self.assertEqual([(each.name, each.pending) for each in insight.facts().consumers], [("C0", 0), ("C1", 1)])
