@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,11 +223,10 @@ def _no_stream(stream: str) -> NotUsable:
     return NotUsable(f"there is no stream {stream}: create it, it is never created by the connector")
 
 
-def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
-    """What may surprise about a stream and its consumer, a sentence each."""
+def stream_cautions(stream: StreamFacts, subjects: Iterable[str]) -> list[str]:
+    """What may surprise about a stream that messages on these subjects are taken from, a sentence each."""
     told = []
-    stream, consumer = opened.stream, opened.consumer
-    missing = [subject for subject in wanted.subjects if not stream.holds(subject)]
+    missing = [subject for subject in subjects if not stream.holds(subject)]
     if missing:
         told.append(f"stream {stream.name} does not listen on {', '.join(missing)}: nothing comes from there")
     if stream.retention == "limits":
@@ -240,15 +239,24 @@ def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
             f"stream {stream.name} removes messages by {', '.join(stream.limits)}, those too that wait for another"
             " attempt, without a dead letter"
         )
-    if consumer is None:
-        return told
+    return told
+
+
+def consumer_cautions(consumer: ConsumerFacts, room: int, ordered: bool = False) -> list[str]:
+    """
+    What may surprise about a consumer, a sentence each.
+
+    :param room: how many of its messages may be in hand at once.
+    :param ordered: whether one connector at a time is to have its messages.
+    """
+    told = []
     if consumer.max_ack_pending is not None and consumer.max_ack_pending < 10 * room:
         told.append(
             f"consumer {consumer.name} allows {consumer.max_ack_pending} unacknowledged messages (max_ack_pending);"
             " those that wait for another attempt count too, so that one failing function can stall all others: make"
             " it unlimited (-1)"
         )
-    if wanted.ordered and consumer.group is None:
+    if ordered and consumer.group is None:
         told.append(
             f"consumer {consumer.name} is not pinned to one connector at a time: run a single one, or the order is"
             " lost; with nats-server 2.11 or newer a consumer that the connector makes with --ordered-by is"

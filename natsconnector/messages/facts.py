@@ -111,6 +111,8 @@ class ConsumerFacts:
     pending: int
     outstanding: int
     redelivered: int
+    waiting: int
+    """How many pulls wait for messages."""
 
 
 def consumer_facts(name: str, fields: Mapping[str, Any]) -> ConsumerFacts:
@@ -138,6 +140,7 @@ def consumer_facts(name: str, fields: Mapping[str, Any]) -> ConsumerFacts:
         integer(fields, "num_pending", default=0),
         integer(fields, "num_ack_pending", default=0),
         integer(fields, "num_redelivered", default=0),
+        integer(fields, "num_waiting", default=0),
     )
 
 

@@ -11,7 +11,11 @@ from natsconnector.assembly import sources
 from natsconnector.assembly.connector import make_connector
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
+from natsconnector.insight import Insight
+from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource
+from natsconnector.messages.facts import consumer_facts
+from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.function import DeployedFunction
 from natsconnector.nats import PermissionsViolation
@@ -70,6 +74,20 @@ class SourcesTests(SynchronousTestCase):
                 if isinstance(source, JetStreamSource):
                     self.assertIsNotNone(source._gate)
 
+    def test_annotations_of_a_stream(self) -> None:
+        """With a stream the topics of annotations are taken from there, beside a consumer for what else there is."""
+        connector = self.connector(stream="S", subject="fn.call", topics_from_annotations="on", topics="mine.*")
+        assert connector.catalogue is not None
+        topics = {"topic": "mine.x, other, fn.call"}
+        connector.catalogue._learn([DeployedFunction("figlet", "", topics)])
+        fixed, following = connector.sources
+        self.assertEqual(fixed.description, "subjects fn.call, mine.* of stream S, consumer natsconnector")
+        assert isinstance(following, FollowingSource)
+        self.assertEqual(following._topics, {"mine.x": None, "other": None})
+        self.assertIs(fixed._room, following._make_source(Wanted("S", "C", ("other",)))._room)  # type: ignore[attr-defined]
+        (alone,) = self.connector(stream="S", topics_from_annotations="on").sources
+        self.assertIsInstance(alone, FollowingSource)
+
 
 class FiguresTests(SynchronousTestCase):
     """Parts that cannot know each other meet in the figures."""
@@ -90,3 +108,18 @@ class FiguresTests(SynchronousTestCase):
         assert connector.catalogue is not None
         connector.catalogue._learn([])
         self.assertEqual(connector.catalogue.unwanted_topics, 2)
+
+    def test_consumers_of_topics(self) -> None:
+        """Of a stream whose topics follow the functions each consumer has its figures."""
+        reactor = MemoryReactorClock()
+        flags = {"stream": "S", "topics": "t", "topics-from-annotations": "on"}
+        connector = make_connector(reactor, read(flags, {}))
+        fixed, following = connector.sources
+        assert isinstance(fixed, JetStreamSource)
+        assert isinstance(following, FollowingSource)
+        insight = Insight(reactor, connector)
+        self.assertEqual(insight.facts().consumers, [])
+        following._sources["a"] = following._make_source(Wanted("S", "C-a", ("a",)))
+        for number, source in enumerate((fixed, following._sources["a"])):
+            source.consumer = consumer_facts(f"C{number}", {"config": {}, "num_pending": number})
+        self.assertEqual([(each.name, each.pending) for each in insight.facts().consumers], [("C0", 0), ("C1", 1)])

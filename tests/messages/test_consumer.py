@@ -7,7 +7,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, check_dead_letters, open_consumer
+from natsconnector.messages.consumer import (
+    Opened,
+    Wanted,
+    check_dead_letters,
+    consumer_cautions,
+    open_consumer,
+    stream_cautions,
+)
 from natsconnector.messages.facts import ConsumerFacts, NotUsable
 from natsconnector.nats.jetstream import InvalidAnswer, JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
@@ -59,7 +66,9 @@ class OpenCase(SynchronousTestCase):
         return found
 
     def cautions(self, consumer: dict[str, Any], **more: Any) -> list[str]:
-        return cautions(self.successResultOf(self.open(consumer, **more)), self.wanted, 100)
+        opened = self.successResultOf(self.open(consumer, **more))
+        told = stream_cautions(opened.stream, self.wanted.subjects)
+        return told if opened.consumer is None else told + consumer_cautions(opened.consumer, 100, self.wanted.ordered)
 
     def made(self) -> dict[str, Any]:
         """The configuration of the consumer that was made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from natsconnector.messages.consumer import Wanted
+from natsconnector.messages.room import Room
 from natsconnector.messages.stream import JetStreamSource
 from tests.messages.test_stream import CONSUMER, SourceCase
 
@@ -19,7 +20,7 @@ class GateTests(SourceCase):
         self.outstanding = 0
         self.api.answers["CONSUMER.INFO.S.C"] = lambda body: {"config": PINNED, "num_ack_pending": self.outstanding}
         wanted = Wanted("S", "C", ("function.call",), ordered=True)
-        self.source = JetStreamSource(self.clock, self.server.client, self.server.js, wanted, room=4)
+        self.source = JetStreamSource(self.clock, self.server.client, self.server.js, wanted, room=Room(4))
 
     def bound(self) -> None:
         """The consumer is pinned to this connector, by its first message, which nothing is before."""
