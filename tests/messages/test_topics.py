@@ -13,6 +13,7 @@ from natsconnector.messages.facts import StreamFacts, stream_facts
 from natsconnector.messages.topics import choose, consumer_name, overlapping
 from natsconnector.model.subjects import covers, overlaps
 from natsconnector.nats.jetstream import check_name
+from tests.nats import profile  # noqa: F401
 
 SUBJECTS = st.lists(st.sampled_from(["a", "b", "*"]), min_size=1, max_size=3).flatmap(
     lambda tokens: st.sampled_from([".".join(tokens), ".".join([*tokens[:-1], ">"])])
