@@ -81,6 +81,7 @@ chaos: $(VENV)/.installed
 	$(BIN)/python -m tests.chaos.cluster $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_losses $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.jetstream_memory
+	$(BIN)/python -m tests.chaos.following $(if $(SEED),--seed $(SEED))
 	$(BIN)/python -m tests.chaos.async_results
 	$(BIN)/python -m tests.chaos.attacks
 

@@ -122,6 +122,8 @@ def _schema(flag: Flag) -> dict[str, Any]:
     elif hasattr(parse, "bounds"):
         least, most = parse.bounds
         found = {"type": "integer", "minimum": least, "maximum": most}
+        if hasattr(parse, "words"):
+            found = {"anyOf": [found, {"enum": list(parse.words)}]}
     elif hasattr(parse, "words"):
         found = {"enum": list(parse.words)}
     elif parse is values.duration:

@@ -46,6 +46,7 @@ PURE = [
     "callbacks/seal",
     "admin/health",
     "admin/status",
+    "dispatch/adaptive",
     "dispatch/backlog",
     "journal/calls",
     "journal/counts",

@@ -21,6 +21,8 @@ class Work:
     """How long the message has waited that waits longest; 0 when none does."""
     inflight_by_function: Mapping[str, int] = field(default_factory=dict)
     """Of the functions that have any, by full name."""
+    inflight_limits: Mapping[str, int] = field(default_factory=dict)
+    """Of the functions whose limit finds itself, and has done so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,12 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
             "which function holds the slots: give it a limit", _BY_FUNCTION,
         ),
         Family(
+            "function_calls_inflight_limit", _GAUGE,
+            "How many calls of a function there may be at the gateway, where that finds itself; absent before it was"
+            " reached, and ten minutes after the last call.",
+            "what a function bears: add replicas of it", _BY_FUNCTION,
+        ),
+        Family(
             "retries", _COUNTER, "Attempts that failed and were followed by another.",
             "look at the function before messages are given up",
         ),

@@ -157,6 +157,8 @@ def _calls(calls: Calls, work: Work) -> Iterator[Metric]:
     named = {name: running.get(name, 0) for labels, _ in detailed if (name := labels["function"]) != OTHER}
     inflight = [*named.items(), (OTHER, work.inflight - sum(named.values()))]
     yield told("function_calls_inflight", [({"function": name}, number) for name, number in inflight])
+    limits = [({"function": name}, work.inflight_limits[name]) for name in named if name in work.inflight_limits]
+    yield told("function_calls_inflight_limit", limits)
 
 
 def _work(work: Work, limits: Limits) -> Iterator[Metric]:

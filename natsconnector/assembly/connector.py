@@ -90,6 +90,7 @@ def make_connector(reactor: Reactor, settings: Settings, gateway: IGateway | Non
         limits=make_limits(settings),
         retries=retries,
         max_wait_s=settings.max_wait_s,
+        ordered_by=settings.ordered_by,
         missing_grace_s=settings.missing_function_grace_s,
     )
     journal.report.work = lambda: (dispatcher.inflight, dispatcher.pending)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.admin.facts import Consumer, Facts, FunctionList, Nats, Work
 from natsconnector.admin.health import Health, Part
 from natsconnector.connector import Connector
+from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.seams import ISource
 from natsconnector.nats import Status
@@ -66,6 +69,7 @@ class Insight:
                 dispatcher.pending_bytes,
                 dispatcher.oldest_s,
                 dispatcher.inflight_by_function,
+                dispatcher.inflight_limits,
             ),
             Nats(
                 client.ready,
@@ -88,10 +92,17 @@ class Insight:
                     facts.redelivered,
                     source.oldest_unacknowledged_s,
                 )
-                for source in connector.sources
-                if isinstance(source, JetStreamSource) and (facts := source.consumer) is not None
+                for source in self._consumed()
+                if (facts := source.consumer) is not None
             ],
         )
+
+    def _consumed(self) -> Iterator[JetStreamSource]:
+        for source in self._connector.sources:
+            if isinstance(source, JetStreamSource):
+                yield source
+            elif isinstance(source, FollowingSource):
+                yield from source.sources
 
     def _source_part(self, source: ISource) -> Part:
         return Part(self._clock, lambda: source.description, lambda: source.not_ready)

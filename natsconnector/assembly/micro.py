@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from heapq import nlargest
 from itertools import islice
-from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
 
 from natsconnector import __version__
 from natsconnector.config.settings import Settings
@@ -25,7 +26,12 @@ _WILDCARDS = {"*": "any", ">": "all"}
 
 
 def make_micro(
-    clock: Any, client: NatsClient, sources: Sequence[ISource], journal: Journal, replies: Replies, settings: Settings
+    clock: IReactorTime,
+    client: NatsClient,
+    sources: Sequence[ISource],
+    journal: Journal,
+    replies: Replies,
+    settings: Settings,
 ) -> MicroService | None:
     """The connector's service; None where it is not wanted."""
     if settings.no_service:

@@ -5,24 +5,33 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from natsconnector.assembly.sources import look_around, make_jetstream, wanted
+from natsconnector.assembly.sources import look_around, make_jetstream, never_topics, wanted
 from natsconnector.commands.arguments import add_flags, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.config.settings import FLAGS, Settings
 from natsconnector.gateway import BasicAuth, GatewayFault, SystemClient
-from natsconnector.messages.consumer import cautions, check_dead_letters, look_at_stream, open_consumer
-from natsconnector.messages.facts import NotUsable
+from natsconnector.messages.consumer import (
+    check_dead_letters,
+    consumer_cautions,
+    look_at_stream,
+    open_consumer,
+    stream_cautions,
+)
+from natsconnector.messages.facts import ConsumerFacts, NotUsable, StreamFacts
+from natsconnector.messages.topics import choose, consumer_name
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.subjects import overlaps
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
 from natsconnector.nats.jetstream import JetStream
 from natsconnector.planning.annotations import topics_of
+from natsconnector.planning.catalogue import clash_of
 from natsconnector.reactors import Reactor
 
 NAME = "check"
@@ -90,6 +99,7 @@ class _Check:
         self._system = system
         self._wait_s = wait_s
         self._functions: list[DeployedFunction] = []
+        self._stream: StreamFacts | None = None
         self.failures = 0
 
     async def all(self) -> None:
@@ -100,7 +110,7 @@ class _Check:
             for caution in await look_around(self._client, self._settings):
                 print(f"warn  {caution}")
             if self._settings.stream is not None:
-                if await self._try(f"stream {self._settings.stream}", self._stream):
+                if await self._try(f"stream {self._settings.stream}", self._look_at_stream) and self._settings.sources:
                     await self._try(f"consumer {self._settings.consumer}", self._consumer)
                 if self._settings.dead_letter is not None:
                     await self._try(f"dead letters {self._settings.dead_letter}", self._dead_letters)
@@ -109,6 +119,8 @@ class _Check:
         if await self._try("functions", self._list_functions):
             for topic in self._settings.topics or ():
                 await self._try(f"topic {topic}", partial(self._topic, topic))
+            if self._stream is not None and self._settings.topics_from_annotations:
+                await self._try("topics of functions", partial(self._followed, self._stream))
 
     async def _try(self, what: str, attempt: Callable[[], Awaitable[str]]) -> bool:
         try:
@@ -154,19 +166,23 @@ class _Check:
             raise Failed(str(error))
         return "may be subscribed to"
 
-    async def _stream(self) -> str:
-        stream = await look_at_stream(self._jetstream(), self._settings.stream or "")
+    async def _look_at_stream(self) -> str:
+        stream = self._stream = await look_at_stream(self._jetstream(), self._settings.stream or "")
         held = ", ".join(stream.held) or "subjects of other streams"
         return f"there, with {stream.messages} messages of {held}, {stream.retention} retention"
 
     async def _consumer(self) -> str:
         settings = self._settings
         opened = await open_consumer(self._jetstream(), wanted(settings), make=False)
-        for caution in cautions(opened, wanted(settings), settings.max_inflight):
+        for caution in stream_cautions(opened.stream, settings.sources):
             print(f"warn  {caution}")
-        found = opened.consumer
+        return self._of_consumer(opened.consumer)
+
+    def _of_consumer(self, found: ConsumerFacts | None) -> str:
         if found is None:
             return "missing; the connector will make it"
+        for caution in consumer_cautions(found, self._settings.max_inflight, self._settings.ordered_by is not None):
+            print(f"warn  {caution}")
         return f"there, {found.pending} messages wait, {found.outstanding} are being worked on"
 
     async def _dead_letters(self) -> str:
@@ -183,6 +199,34 @@ class _Check:
     async def _list_functions(self) -> str:
         self._functions = await self._system.functions()
         return ", ".join(function.full_name for function in self._functions) or "none"
+
+    async def _followed(self, stream: StreamFacts) -> str:
+        """What the connector takes for the annotations of functions, each topic by a consumer of its own."""
+        settings = self._settings
+        topics: list[str] = []
+        never = never_topics(settings)
+        for topic in dict.fromkeys(
+            topic for each in self._functions for topic in topics_of(each, settings.topic_delimiter)[0]
+        ):
+            clash = clash_of(topic, never)
+            if clash is None:
+                topics.append(topic)
+            else:
+                print(f"warn  topic {topic}: is not taken, it overlaps with {clash}")
+        choice = choose(topics, stream, settings.sources)
+        for topic, reason in choice.left_out.items():
+            print(f"warn  topic {topic}: is not taken from stream {stream.name}: {reason}")
+        for topic in choice.topics:
+            await self._try(f"topic {topic}", partial(self._consumer_of, topic))
+        if not choice.topics and not settings.sources:
+            raise Failed(f"no function is annotated with a topic of stream {stream.name}")
+        return f"{len(choice.topics)} with a consumer of their own"
+
+    async def _consumer_of(self, topic: str) -> str:
+        name = consumer_name(self._settings.consumer, topic)
+        consumer = replace(wanted(self._settings), consumer=name, subjects=(topic,), update=False)
+        opened = await open_consumer(self._jetstream(), consumer, make=False)
+        return f"consumer {name}: {self._of_consumer(opened.consumer)}"
 
     async def _topic(self, topic: str) -> str:
         wanting = [

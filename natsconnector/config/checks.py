@@ -76,10 +76,11 @@ def _subjects(found: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[st
             yield f"{names[field]} {subject} and {names[other_field]} {other} overlap: {what}"
     if "subjects" in found and not sources and not found.get("topics_from_annotations"):
         yield f"{names['subjects']}: there is nothing to listen on, neither subjects nor topics"
-    if found.get("stream") and found.get("topics_from_annotations"):
+    if found.get("ordered_by") and found.get("stream") and found.get("topics_from_annotations"):
         yield (
-            f"{names['stream']} and {names['topics_from_annotations']} exclude each other: the consumer of a stream"
-            " has fixed subjects, name them with --topics"
+            f"{names['ordered_by']} and {names['topics_from_annotations']} with {names['stream']} exclude each other:"
+            " each annotated topic has a consumer of its own, and a stream is in order only within one: name the topics"
+            " with --topics"
         )
     if found.get("js_domain") is not None and found.get("js_prefix") is not None:
         yield f"{names['js_domain']} and {names['js_prefix']} exclude each other: a domain is a prefix of its own"

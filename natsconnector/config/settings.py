@@ -26,6 +26,7 @@ from natsconnector.config.flags import (
     switch,
 )  # fmt: skip
 from natsconnector.config.servers import ServerSettings
+from natsconnector.model.limits import MaxInflight
 from natsconnector.model.mapping import SubjectMapping
 
 
@@ -152,10 +153,15 @@ class Settings(ServerSettings):
     max_inflight: int = setting(
         "max-inflight", values.whole_number(1, 65536), "100", "most calls in flight at once", "max_inflight",
         group=CALLS, metavar="N")
-    max_inflight_per_function: int | None = setting(
-        "max-inflight-per-function", values.whole_number(1, 65536), None,
-        "most calls of one function in flight at once",
+    max_inflight_per_function: MaxInflight = setting(  # noqa: RUF009 - a value, as the others
+        "max-inflight-per-function", values.max_inflight, None,
+        "most calls of one function in flight at once; auto: as many as it can take, found out by its answers",
         group=CALLS, metavar="N")
+    ordered_by: str | None = setting(
+        "ordered-by", values.order_key, None,
+        "messages of one key are called one after the other, others side by side: the name of a header that has the"
+        " key, or subject; needs a single connector, or a stream with nats-server 2.11",
+        group=CALLS, metavar="HEADER")
     max_pending_messages: int = setting(
         "max-pending-messages", values.whole_number(0, 10_000_000), "65536", "most messages in the backlog",
         group=CALLS, metavar="N")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
+
+from natsconnector.model.limits import AUTO
 
 T = TypeVar("T")
 
@@ -60,6 +62,20 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def max_inflight(text: str) -> int | Literal["auto"]:
+    """How many calls may be made at once: a whole number, or ``auto``."""
+    if text.lower() == AUTO:
+        return AUTO
+    if not text.isdecimal():
+        raise ValueError("is neither a whole number nor auto")
+    return _calls(text)
+
+
+_calls = whole_number(1, 65536)
+max_inflight.bounds = _calls.bounds  # type: ignore[attr-defined]
+max_inflight.words = (AUTO,)  # type: ignore[attr-defined]
+
+
 def log_level(text: str) -> str:
     """``debug``, ``info``, ``warn`` (or ``warning``), ``error``."""
     return one_of(*_LEVELS)({"warning": "warn"}.get(text.lower(), text))
@@ -106,6 +122,13 @@ def list_of(parse_item: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
 def status_code(text: str) -> int:
     """An HTTP status of a failure."""
     return whole_number(300, 599)(text)
+
+
+def order_key(text: str) -> str:
+    """The name of a header, or ``subject``."""
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", text, re.ASCII):
+        raise ValueError("is neither subject nor the name of a header")
+    return text.lower()
 
 
 def word(text: str) -> str:

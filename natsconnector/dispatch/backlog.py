@@ -158,6 +158,18 @@ class Backlog(Generic[J]):
                 self._hold_back(queue[allowed - 1], False)
             self._place(function)
 
+    def limit_changed(self, function: str) -> None:
+        """As many calls of a function may be made as its limit allows now."""
+        queue = self._queues.get(function)
+        if queue is None:
+            return
+        allowed = self._within_limit(queue[0])
+        for number, job in enumerate(queue):
+            if number >= allowed and job.is_held_back:
+                break  # and so are those behind it
+            self._hold_back(job, number >= allowed)
+        self._place(function)
+
     def count_pending(self, job: Sized) -> None:
         """Count what waits elsewhere, for its next attempt for one, against the bounds of what is pending."""
         self.pending += 1

@@ -6,20 +6,22 @@ import random as _random
 from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from natsconnector.dispatch.adaptive import AdaptiveLimits
+from natsconnector.dispatch.attempts import Attempts
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.gateway_watch import GatewayWatch
 from natsconnector.dispatch.intake import Intake
-from natsconnector.dispatch.job import Job, is_last
-from natsconnector.dispatch.missing import Missing
+from natsconnector.dispatch.job import Job
+from natsconnector.dispatch.order import Order
 from natsconnector.dispatch.requesters import Requesters
-from natsconnector.dispatch.settlement import Settlement
+from natsconnector.dispatch.settlement import Settlement, Stores
 from natsconnector.journal.journal import Journal
 from natsconnector.model.ending import Ending
-from natsconnector.model.limits import Limits
+from natsconnector.model.limits import AUTO, Limits
 from natsconnector.model.outcome import Outcome, unfinished
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.seams import IDelivery, IGateway
@@ -39,6 +41,7 @@ class Dispatcher:
     :param retries: of calls whose function says nothing else, and of messages that are no call.
     :param max_wait_s: a core message that has waited longer for a slot is answered 503 instead of called.
     :param missing_grace_s: how long a durable message waits for a function, or topic, that is not there.
+    :param ordered_by: a header or ``subject``: messages with the same one are called one after the other.
     :param random: gives numbers from 0 to 1, for the jitter of retries.
     """
 
@@ -56,6 +59,7 @@ class Dispatcher:
         retries: RetryPolicy,
         max_wait_s: float | None = None,
         missing_grace_s: float = 300.0,
+        ordered_by: str | None = None,
         random: Callable[[], float] = _random.random,
     ) -> None:
         self._gateway = gateway
@@ -63,20 +67,27 @@ class Dispatcher:
         self._journal = journal
         self._settlement = settlement
         self._max_wait_s = max_wait_s
-        self._random = random
         self._backlog: Backlog[Job] = Backlog(limits)
+        self._limits = AdaptiveLimits(limits.inflight)
         self._intake = Intake(
-            planner, self._backlog, clock, journal, self._begin, self._settle, defect_attempts=retries.attempts
+            planner,
+            self._backlog,
+            self._limits,
+            clock,
+            journal,
+            self._begin,
+            self._settle,
+            defect_attempts=retries.attempts,
         )
-        self._missing = Missing(missing_grace_s)
+        self._attempts = Attempts(clock, self._backlog, self._intake, missing_grace_s, random, self._next_attempt)
+        self._order = None if ordered_by is None else Order(ordered_by, clock, self._backlog, self._admit, self._refuse)
         self._hold: Callable[[bool], object] = lambda held: None
         self.watch = GatewayWatch(clock, journal, gateway.probe, self._gateway_changed, random)
         self._requesters = Requesters(clock, self._backlog, self.watch, self._settle, self._tell_if_idle)
-        self._between_attempts: dict[Job, IDelayedCall] = {}
         self._calls: dict[Job, Deferred[None]] = {}
         self._is_filling = False
         self._is_stopping = False
-        self._stores: set[Deferred[None]] = set()
+        self._stores = Stores(self._tell_if_idle)
         self._idle_waiters: list[Deferred[None]] = []
 
     @property
@@ -88,6 +99,11 @@ class Dispatcher:
     def inflight_by_function(self) -> Mapping[str, int]:
         """Of these, those of each function that has any."""
         return self._backlog.inflight_by_function
+
+    @property
+    def inflight_limits(self) -> Mapping[str, int]:
+        """How many calls of a function may be in flight, of each whose limit finds itself and has done so."""
+        return dict(self._limits)
 
     @property
     def pending(self) -> int:
@@ -102,7 +118,8 @@ class Dispatcher:
     @property
     def oldest_s(self) -> float:
         """How long the message has waited that waits longest, for a slot or for a first list of functions."""
-        return self._intake.oldest_s
+        oldest_s = self._intake.oldest_s
+        return oldest_s if self._order is None else max(oldest_s, self._order.oldest_s)
 
     def on_hold(self, hold: Callable[[bool], object]) -> None:
         """Have ``hold`` called with True when the gateway goes away, and with False when calls may be made again."""
@@ -111,7 +128,10 @@ class Dispatcher:
     def dispatch(self, delivery: IDelivery) -> None:
         """Take a message on. It is settled sooner or later, whatever happens."""
         self._journal.received(delivery, self._intake.way(delivery))
-        self._admit(delivery, self._clock.seconds())
+        if self._order is None:
+            self._admit(delivery, self._clock.seconds())
+        else:
+            self._order.take(delivery, self._clock.seconds())
 
     def functions_are_known(self) -> None:
         """Go on with the messages that came before it was known which functions want them."""
@@ -130,17 +150,14 @@ class Dispatcher:
         self._is_stopping = True
         self.watch.stop()
         self._requesters.stop()
+        if self._order is not None:
+            self._order.stop()
         self.functions_are_known()
-        between, self._between_attempts = self._between_attempts, {}
-        for job, timer in between.items():
-            timer.cancel()
-            self._backlog.uncount_pending(job)
-        for job in [*self._backlog.take_out(lambda job: True), *between]:
+        for job in [*self._backlog.take_out(lambda job: True), *self._attempts.take_out()]:
             self._settle(job, unfinished(_STOPPING))
         for call in list(self._calls.values()):
             call.cancel()
-        for store in list(self._stores):
-            store.cancel()
+        self._stores.cancel()
         self._tell_if_idle()
 
     # In
@@ -151,16 +168,17 @@ class Dispatcher:
             if self._backlog.pending:
                 self._fill()
             return
-        if (
-            delivery.comes_again
-            and outcome.status == NO_FUNCTION
-            and not (outcome.unfinished or is_last(delivery, delivery.attempt))
-        ):
+        if outcome.status == NO_FUNCTION and not outcome.unfinished:
             # On the topic of a durable message there may be a function again in a moment.
-            delay_s = self._missing.delay_s(f"topic {delivery.subject}", delivery.attempt, self._clock.seconds())
+            delay_s = self._attempts.topic_delay_s(delivery)
             if delay_s is not None:
                 self._journal.nobody_wants(delivery.subject)
                 outcome = unfinished(outcome.failure or "", retry_after_s=delay_s)
+        self._refuse(delivery, received_at, outcome)
+        self._tell_if_idle()
+
+    def _refuse(self, delivery: IDelivery, received_at: float, outcome: Outcome | None = None) -> None:
+        outcome = outcome or self._intake.overloaded()
         elapsed_s = self._clock.seconds() - received_at
         self._end(Ending(delivery, None, outcome, delivery.attempt - 1, elapsed_s))
 
@@ -216,6 +234,8 @@ class Dispatcher:
                 result.raiseException()
             else:
                 now_s, queued = self._clock.seconds(), job.planned.call.asynchronous
+                if job.planned.terms.max_inflight == AUTO:
+                    self._adapt(job, result, now_s)
                 self._journal.calls.ended(job.function, result, now_s - job.begun_at, now_s, queued=queued)
                 self._ended(result, job)
         except Exception:
@@ -227,38 +247,25 @@ class Dispatcher:
     def _ended(self, outcome: Outcome, job: Job) -> None:
         if self._is_stopping:
             self._settle(job, outcome)
-        elif self.watch.call_ended(job.function, outcome) and outcome.not_executed and self._may_wait(job):
+        elif self.watch.call_ended(job.function, outcome) and outcome.not_executed and self._attempts.may_wait(job):
             job.attempt -= 1
             self._add_again(job)
-        elif (delay_s := self._delay_s(job, outcome)) is None:
+        elif (delay_s := self._attempts.delay_s(job, outcome)) is None:
             self._settle(job, outcome)
         elif job.delivery.comes_again:
             self._settlement.try_later(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
             job.is_over = True
         else:
             self._journal.retrying(job.delivery, job.planned.call, outcome, job.attempt, delay_s, job.function)
-            self._backlog.count_pending(job)
-            self._between_attempts[job] = self._clock.callLater(delay_s, self._next_attempt, job)
+            self._attempts.wait(job, delay_s)
 
-    def _may_wait(self, job: Job) -> bool:
-        return job.delivery.durable or self._backlog.may_wait(job.size_bytes)
-
-    def _delay_s(self, job: Job, outcome: Outcome) -> float | None:
-        """How long to wait for the next attempt; None when there is none."""
-        if outcome.ok:
-            self._missing.found(job.function)
-            return None
-        if not self._intake.is_missing(job, outcome):
-            self._missing.found(job.function)
-        elif job.delivery.comes_again and not is_last(job.delivery, job.attempt):
-            return self._missing.delay_s(job.function, job.attempt, self._clock.seconds())
-        if not self._may_wait(job) or is_last(job.delivery, job.attempt):
-            return None
-        return job.planned.terms.retries.delay_s(outcome, job.attempt, self._random)
+    def _adapt(self, job: Job, outcome: Outcome, now_s: float) -> None:
+        """The limit of a function finds itself by what became of its calls."""
+        inflight = self._backlog.inflight_by_function.get(job.function, 0) + 1  # its own slot is free already
+        if self._limits.ended(job.function, outcome, job.begun_at, now_s, inflight):
+            self._backlog.limit_changed(job.function)
 
     def _next_attempt(self, job: Job) -> None:
-        del self._between_attempts[job]
-        self._backlog.uncount_pending(job)
         self._add_again(job)
         self._fill()
 
@@ -284,12 +291,6 @@ class Dispatcher:
         store = self._settlement.settle(ending)
         if store is not None:
             self._stores.add(store)
-            store.addErrback(lambda f: self._log.failure("a defect while storing a dead letter", f, event="defect"))
-            store.addCallback(lambda _: self._store_is_over(store))
-
-    def _store_is_over(self, store: Deferred[None]) -> None:
-        self._stores.discard(store)
-        self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
         if self._backlog.inflight or self.pending or self._stores:

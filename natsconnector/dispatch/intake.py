@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from natsconnector.dispatch.adaptive import AdaptiveLimits
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.fanout import FanOut, Room
-from natsconnector.dispatch.job import Job, job_of
+from natsconnector.dispatch.job import Arrival, Job, job_of
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import Refused
 from natsconnector.model.outcome import Outcome, defective, failed, unfinished
@@ -22,17 +22,6 @@ from natsconnector.planning.planner import PlannedCall, Planner
 # After which a durable message that found no room comes again.
 _OVERLOAD_S = 1.0
 _DEFECT_WAIT_S = (1.0, 120.0)
-
-
-class _Unplanned(NamedTuple):
-    """A message that came before it was known which functions want it."""
-
-    delivery: IDelivery
-    received_at: float
-
-    @property
-    def size_bytes(self) -> int:
-        return self.delivery.size_bytes
 
 
 class Intake:
@@ -50,6 +39,7 @@ class Intake:
         self,
         planner: Planner,
         backlog: Backlog[Job],
+        limits: AdaptiveLimits,
         clock: IReactorTime,
         journal: Journal,
         begin: Callable[[Job], bool],
@@ -59,12 +49,14 @@ class Intake:
     ) -> None:
         self._planner = planner
         self._backlog = backlog
+        self._limits = limits
         self._clock = clock
         self._journal = journal
         self._begin = begin
         self._settle = settle
         self._defect_attempts = defect_attempts
-        self._unplanned: list[_Unplanned] = []
+        # Messages that came before it was known which functions they are for.
+        self._unplanned: list[Arrival] = []
         self._answers = Room(backlog.most_bytes)
 
     def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
@@ -72,7 +64,7 @@ class Intake:
         # A stream source hands over only what there is room for, so we accept it always: refusing a message would use
         # up one of its deliveries.
         if not delivery.durable and not self._backlog.has_room_for(delivery.size_bytes):
-            return self._overloaded()
+            return self.overloaded()
         try:
             planned = self._planner.plan(delivery)
         except Refused as e:
@@ -85,14 +77,14 @@ class Intake:
         if delivery.skipped_headers:
             self._journal.headers_skipped(delivery.subject, delivery.skipped_headers)
         if planned is None:
-            return self._take_unplanned(_Unplanned(delivery, received_at))
+            return self._take_unplanned(Arrival(delivery, received_at))
         for part, each in zip(self._parts(delivery, planned), planned, strict=True):
-            job = job_of(part, each, received_at)
+            job = job_of(part, each, received_at, self._limits)
             if not self._begin(job):
                 if delivery.durable or self._backlog.has_room(job):
                     self._backlog.add(job)
                 else:
-                    self._settle(job, self._overloaded())
+                    self._settle(job, self.overloaded())
         return None
 
     def way(self, delivery: IDelivery) -> str:
@@ -103,7 +95,7 @@ class Intake:
         """Whether a call failed because its function is not deployed."""
         return outcome.not_deployed or (outcome.status == 404 and self._planner.is_missing(job.function))
 
-    def take_unplanned(self) -> list[_Unplanned]:
+    def take_unplanned(self) -> list[Arrival]:
         """Give back the messages that came before it was known which functions want them."""
         unplanned, self._unplanned = self._unplanned, []
         for each in unplanned:
@@ -130,9 +122,9 @@ class Intake:
             return unfinished(defect.failure or "", not_executed=False, retry_after_s=delay_s)
         return defect
 
-    def _take_unplanned(self, unplanned: _Unplanned) -> Outcome | None:
+    def _take_unplanned(self, unplanned: Arrival) -> Outcome | None:
         if not unplanned.delivery.durable and not self._backlog.may_wait(unplanned.size_bytes):
-            return self._overloaded()
+            return self.overloaded()
         self._unplanned.append(unplanned)
         self._backlog.count_pending(unplanned)
         return None
@@ -145,7 +137,8 @@ class Intake:
         fan_out = FanOut(delivery, functions, not_sent, self._answers)
         return [*fan_out.parts]
 
-    def _overloaded(self) -> Outcome:
+    def overloaded(self) -> Outcome:
+        """The outcome of a message that finds no room."""
         backlog = self._backlog
         # Finding the oldest call and the busiest function takes a look at each function that waits, so it is done once
         # for an episode of overload.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from natsconnector.dispatch.adaptive import AdaptiveLimits
+from natsconnector.model.limits import AUTO
 from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.seams import IDelivery
 from natsconnector.planning.planner import PlannedCall
@@ -11,6 +14,17 @@ from natsconnector.planning.planner import PlannedCall
 # JetStream counts deliveries, not attempts. Allow for some that ended without an attempt: at a restart, while a
 # function was missing, while dead letters could not be stored.
 _SPARE_DELIVERIES = 50
+
+
+class Arrival(NamedTuple):
+    """A message that waits to be planned, and when it came, in seconds of the clock."""
+
+    delivery: IDelivery
+    received_at: float
+
+    @property
+    def size_bytes(self) -> int:
+        return self.delivery.size_bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +41,7 @@ class Job:
     function: str
     size_bytes: int
     """What it holds in memory: the message, its headers for the call, and the call's body where that is another one."""
+    limits: AdaptiveLimits
     begun_at: float = 0.0
     """When the attempt began that is made, or was made last."""
     is_over: bool = False
@@ -35,7 +50,8 @@ class Job:
 
     @property
     def max_inflight(self) -> int | None:
-        return self.planned.terms.max_inflight
+        limit = self.planned.terms.max_inflight
+        return self.limits.of(self.function) if limit == AUTO else limit
 
     def why_not(self, now_s: float, max_wait_s: float | None) -> Outcome | None:
         """
@@ -61,7 +77,7 @@ class Job:
             self.delivery.hold_back(held_back)
 
 
-def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job:
+def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float, limits: AdaptiveLimits) -> Job:
     """A job for one planned call of a message that came at ``received_at``, in seconds of the clock."""
     body, payload, message_bytes = planned.call.body, delivery.payload, delivery.size_bytes
     # The call has the message's headers once more, as texts.
@@ -74,6 +90,7 @@ def job_of(delivery: IDelivery, planned: PlannedCall, received_at: float) -> Job
         delivery.attempt - 1,
         planned.function,
         message_bytes + own_bytes,
+        limits,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -175,6 +175,38 @@ class Settlement:
                     self._store_fails = True
                     return _LATER_S
                 await deferLater(self._clock, wait_s)
+
+
+class Stores:
+    """
+    Dead letters that are being stored.
+
+    :param over: called when one of them is no longer.
+    """
+
+    _log = Logger()
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+        self._stores: set[Deferred[None]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._stores)
+
+    def add(self, store: Deferred[None]) -> None:
+        """Follow one that :meth:`Settlement.settle` began."""
+        self._stores.add(store)
+        store.addErrback(lambda f: self._log.failure("a defect met a dead letter", f, event="defect"))
+        store.addCallback(lambda _: self._ended(store))
+
+    def cancel(self) -> None:
+        """Store no more: messages of a stream are left to a later delivery."""
+        for store in list(self._stores):
+            store.cancel()
+
+    def _ended(self, store: Deferred[None]) -> None:
+        self._stores.discard(store)
+        self._over()
 
 
 def _letter_headers(ending: Ending, original: Iterable[Header]) -> list[Header]:

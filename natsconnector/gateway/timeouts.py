@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from twisted.internet.interfaces import IReactorTime
+
 
 class Timed(Protocol):
     """What has a time-out."""
@@ -22,7 +24,7 @@ class Timeouts:
     :param length_s: of each.
     """
 
-    def __init__(self, clock: Any, length_s: float) -> None:
+    def __init__(self, clock: IReactorTime, length_s: float) -> None:
         self.length_s = length_s
         self._clock = clock
         self._ends: dict[Timed, float] = {}

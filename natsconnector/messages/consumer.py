@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,13 @@ from natsconnector.nats.jetstream import NO_CONSUMER, NO_STREAM, JetStream, JetS
 _MOST_LOOKED_AT = 16
 _SEVERAL_FILTERS_SINCE = (2, 10, 0)
 _NOT_UNIQUE = 10100
+
+# One connector at a time has the messages of such a consumer (ADR-42).
+_GROUP = "ordered"
+_PINNED = "pinned_client"
+_PINNED_SINCE = (2, 11, 0)
+# Longer than a pull of such a group waits at the server: each pull renews the pin.
+_PIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Wanted:
     update: bool = False
     """Whether an existing consumer that takes other subjects is to be changed."""
     description: str = ""
+    ordered: bool = False
+    """Whether one connector at a time is to have its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,10 @@ def check_consumer(consumer: ConsumerFacts, stream: StreamFacts, wanted: Wanted)
         not config.get("durable_name") and "it is not durable: the server forgets it",
         config.get("ack_policy") != "explicit" and f"its ack_policy is {config.get('ack_policy')}, not explicit",
         config.get("headers_only") and "it gives headers only",
-        config.get("priority_groups") and "it has priority groups",
+        consumer.group and not wanted.ordered and "it has priority groups",
+        consumer.group
+        and config.get("priority_policy") != _PINNED
+        and f"its priority_policy is {config.get('priority_policy')}, not {_PINNED}",
     ):
         if wrong:
             raise NotUsable(
@@ -167,6 +179,9 @@ async def _make(jetstream: JetStream, wanted: Wanted, stream: StreamFacts, done:
         **wanted.deliver,
         **_filters(jetstream, wanted),
     }
+    if wanted.ordered and version(jetstream.server_version or "") >= _PINNED_SINCE:
+        pin_ns = round(_PIN_S * 1e9)
+        config |= {"priority_groups": [_GROUP], "priority_policy": _PINNED, "priority_timeout": pin_ns}
     if stream.retention == "workqueue":
         # A work-queue stream removes what was acknowledged, and allows no other beginning.
         config = {key: value for key, value in config.items() if not key.startswith("opt_")} | {"deliver_policy": "all"}
@@ -209,11 +224,10 @@ def _no_stream(stream: str) -> NotUsable:
     return NotUsable(f"there is no stream {stream}: create the stream, since the connector makes none")
 
 
-def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
-    """What may surprise about a stream and its consumer, a sentence each."""
+def stream_cautions(stream: StreamFacts, subjects: Iterable[str]) -> list[str]:
+    """What may surprise about a stream that messages on these subjects are taken from, a sentence each."""
     told = []
-    stream, consumer = opened.stream, opened.consumer
-    missing = [subject for subject in wanted.subjects if not stream.holds(subject)]
+    missing = [subject for subject in subjects if not stream.holds(subject)]
     if missing:
         told.append(f"stream {stream.name} does not listen on {', '.join(missing)}: nothing comes from there")
     if stream.retention == "limits":
@@ -226,13 +240,27 @@ def cautions(opened: Opened, wanted: Wanted, room: int) -> list[str]:
             f"stream {stream.name} removes messages by {', '.join(stream.limits)}, also those that wait for another"
             " attempt, without a dead letter"
         )
-    if consumer is None:
-        return told
+    return told
+
+
+def consumer_cautions(consumer: ConsumerFacts, room: int, ordered: bool = False) -> list[str]:
+    """
+    What may surprise about a consumer, a sentence each.
+
+    :param room: how many of its messages may be in hand at once.
+    :param ordered: whether one connector at a time is to have its messages.
+    """
+    told = []
     if consumer.max_ack_pending is not None and consumer.max_ack_pending < 10 * room:
         told.append(
             f"consumer {consumer.name} allows {consumer.max_ack_pending} unacknowledged messages (max_ack_pending);"
             " those that wait for another attempt count too, so that one failing function can stall all others: make"
             " it unlimited (-1)"
+        )
+    if ordered and consumer.group is None:
+        told.append(
+            f"consumer {consumer.name} is not pinned to one connector at a time: run a single one, or the order is"
+            " lost; with nats-server 2.11 or newer a consumer that the connector makes with --ordered-by is"
         )
     if consumer.max_deliver is not None:
         told.append(

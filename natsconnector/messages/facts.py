@@ -104,11 +104,15 @@ class ConsumerFacts:
     max_ack_pending: int | None
     inactive_threshold_s: float
     is_paused: bool
+    group: str | None
+    """Its priority group, the first if there are several; None when it has none."""
     floor: int
     """The stream sequence up to which all its messages are acknowledged."""
     pending: int
     outstanding: int
     redelivered: int
+    waiting: int
+    """How many pulls wait for messages."""
 
 
 def consumer_facts(name: str, fields: Mapping[str, Any]) -> ConsumerFacts:
@@ -131,10 +135,12 @@ def consumer_facts(name: str, fields: Mapping[str, Any]) -> ConsumerFacts:
         _limit(config, "max_ack_pending"),
         seconds(config, "inactive_threshold", default_s=0.0),
         flag(fields, "paused"),
+        next(iter(texts(config, "priority_groups")), None),
         integer(fields_of(fields, "ack_floor", {}), "stream_seq", default=0),
         integer(fields, "num_pending", default=0),
         integer(fields, "num_ack_pending", default=0),
         integer(fields, "num_redelivered", default=0),
+        integer(fields, "num_waiting", default=0),
     )
 
 

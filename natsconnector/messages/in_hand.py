@@ -13,6 +13,7 @@ from zope.interface import implementer
 from natsconnector.messages.delivery import MessageDelivery
 from natsconnector.messages.past import Name, Past
 from natsconnector.messages.replies import Replies
+from natsconnector.messages.room import Room
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery
 from natsconnector.nats import Msg, NatsClient, NatsError, PermissionsViolation
@@ -20,9 +21,6 @@ from natsconnector.nats.jetstream import ACK, ACK_PREFIX, IN_PROGRESS, Position,
 
 REPLY_SUBJECT = "X-Reply-Subject"
 
-# How many times the slots may be held by messages that their functions' limits hold back.
-_MOST_HELD_BACK = 10
-_MOST_HELD_BACK_BYTES = 64 << 20
 _LEAST_KEEP_ALIVE_S = 0.1
 _TELL_AGAIN_S = 600.0
 _REFUSED_S = (1.0, 30.0)
@@ -33,7 +31,7 @@ class InHand:
     The ledger of unsettled messages: which there are, how many more there is room for, and which acknowledgements go
     out. Messages that take long are kept alive by acknowledgements of progress.
 
-    :param room: how many messages may be unsettled at once, and their bytes, besides those that are held back.
+    :param room: what messages may take up, maybe together with those of other consumers.
     :param has_room: called when there is room again.
     :param server_version: tells the version of the server that has the stream, as far as it is known.
     """
@@ -44,7 +42,7 @@ class InHand:
         self,
         clock: IReactorTime,
         client: NatsClient,
-        room: tuple[int, int],
+        room: Room,
         has_room: Callable[[], object],
         server_version: Callable[[], str | None],
         replies: Replies,
@@ -52,14 +50,13 @@ class InHand:
         self.client = client
         self.replies = replies
         self._told_s = -_TELL_AGAIN_S
-        self._room, self._room_bytes = room
-        self._bytes = 0
+        self._room = room
+        room.enter()
         self._has_room = has_room
         self._server_version = server_version
-        self._unsettled: dict[Name, JetStreamDelivery] = {}
+        self.unsettled: dict[Name, JetStreamDelivery] = {}
         self.past = Past()
         self._held_back: set[JetStreamDelivery] = set()
-        self._held_back_bytes = 0
         self._keep_alive = LoopingCall(self._tell_progress)
         self._keep_alive.clock = clock
         self._is_stopping = False
@@ -80,25 +77,24 @@ class InHand:
         if self.refusal is not None:
             # While acknowledgements are refused every message would be called again: taking one at a time shows whether
             # they still are.
-            return 0 if self._pause is not None or self._is_asking or self._unsettled else 1
-        held_back = 0
-        if self._held_back_bytes <= _MOST_HELD_BACK_BYTES:
-            held_back = min(len(self._held_back), _MOST_HELD_BACK * self._room)
-        free, taken_bytes = self._room + held_back - len(self._unsettled), self._bytes - self._held_back_bytes
-        # Of messages like those that are here.
-        room = (self._room_bytes - taken_bytes) * len(self._unsettled) // self._bytes if taken_bytes > 0 else free
-        return min(free, room)
+            return 0 if self._pause is not None or self._is_asking or self.unsettled else 1
+        return self._room.share(self._has_room)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in hand."""
+        return not self.unsettled
 
     @property
     def oldest_s(self) -> float:
         """Since the oldest message was published that is in hand or was given back, in seconds; 0 without any."""
-        oldest_ns = self.past.oldest_ns(self._unsettled)
+        oldest_ns = self.past.oldest_ns(self.unsettled)
         return 0.0 if oldest_ns is None else max(0.0, self._clock.seconds() - oldest_ns / 1e9)
 
     def take(self, msg: Msg, where: Position) -> JetStreamDelivery | None:
         """The delivery of a message that came; None when the message is being worked on, or has had its end here."""
         name = _name(where)
-        known = self._unsettled.get(name)
+        known = self.unsettled.get(name)
         if known is not None:
             known.came_again(msg, where)
             return None
@@ -106,19 +102,19 @@ class InHand:
         if done is not None:
             self.acknowledge(msg.reply or "", done)
             return None
-        delivery = self._unsettled[name] = JetStreamDelivery(self, msg, where)
-        self._bytes += delivery.size_bytes
+        delivery = self.unsettled[name] = JetStreamDelivery(self, msg, where)
+        self._room.take(delivery.size_bytes)
         return delivery
 
     def hold_back(self, delivery: JetStreamDelivery, held_back: bool) -> None:
         """A delivery that is held back makes room for another one, as far as that is bounded."""
         if held_back:
             self._held_back.add(delivery)
-            self._held_back_bytes += delivery.size_bytes
+            self._room.hold_back(delivery.size_bytes)
             self._has_room()
         elif delivery in self._held_back:
             self._held_back.remove(delivery)
-            self._held_back_bytes -= delivery.size_bytes
+            self._room.go_on(delivery.size_bytes)
 
     def acknowledge(self, ack_subject: str, verb: bytes) -> None:
         """Publish an acknowledgement; without a connection it goes out with the next one, where it counts as well."""
@@ -150,13 +146,14 @@ class InHand:
         :param done: the acknowledgement that ended the message for good; None if the message is to come again.
         """
         name = _name(delivery.where)
-        if self._unsettled.pop(name, None) is not None:
-            self._bytes -= delivery.size_bytes
+        is_known = self.unsettled.pop(name, None) is not None
         if done is not None:
             self.past.done(name, done)
         else:
             self.past.given_back(name)
         self.hold_back(delivery, False)
+        if is_known:
+            self._room.give_back(delivery.size_bytes)
         self._has_room()
         self._stop_if_empty()
 
@@ -174,7 +171,10 @@ class InHand:
 
     def stop(self) -> None:
         """Take no more. What is in hand is kept alive until it is settled."""
+        if self._is_stopping:
+            return
         self._is_stopping = True
+        self._room.leave(self._has_room)
         self._unwatch()
         self._end_pause()
         self._stop_if_empty()
@@ -220,12 +220,12 @@ class InHand:
             self._pause = None
 
     def _stop_if_empty(self) -> None:
-        if self._is_stopping and not self._unsettled and self._keep_alive.running:
+        if self._is_stopping and not self.unsettled and self._keep_alive.running:
             self._keep_alive.stop()
 
     def _tell_progress(self) -> None:
         if self.client.ready:
-            for delivery in self._unsettled.values():
+            for delivery in self.unsettled.values():
                 delivery.in_progress()
 
 

@@ -10,17 +10,21 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, consumer_cautions, open_consumer, stream_cautions
 from natsconnector.messages.facts import ConsumerFacts, NotUsable, consumer_facts
-from natsconnector.messages.in_hand import InHand
+from natsconnector.messages.gate import Gate
+from natsconnector.messages.in_hand import InHand, JetStreamDelivery
 from natsconnector.messages.replies import Replies
+from natsconnector.messages.room import Room
 from natsconnector.model.retries import doubled_s
 from natsconnector.model.seams import IDelivery, ISource
-from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError
-from natsconnector.nats.jetstream import JetStream, Position, PullConsumer
+from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Status
+from natsconnector.nats.jetstream import NO_CONSUMER, NO_STREAM, JetStream, JetStreamError, Position, PullConsumer
 
 _RETRY_S = (1.0, 30.0)
 _LOOK_S = 5.0
+# What has come may wait for it.
+_LOOK_ORDERED_S = 1.0
 
 
 @implementer(ISource)
@@ -32,7 +36,8 @@ class JetStreamSource:
     the consumer is made when it is missing. As long as either cannot be used the source is not ready, says why once,
     and looks again. A consumer that was removed is made again from where the old one was.
 
-    :param room: how many messages may be unsettled at once; ``room_bytes``: likewise, beyond which no more are pulled.
+    :param room: what unsettled messages may take up.
+    :param tells_of_stream: whether what may surprise about the stream is told here, too.
     """
 
     _log = Logger()
@@ -44,24 +49,23 @@ class JetStreamSource:
         jetstream: JetStream,
         wanted: Wanted,
         *,
-        room: int,
-        room_bytes: int = 64 << 20,
+        room: Room,
         replies: Replies | None = None,
+        tells_of_stream: bool = True,
     ) -> None:
         self._clock = clock
         self._client = client
         self._jetstream = jetstream
         self._wanted = wanted
         self._room = room
+        self._tells_of_stream = tells_of_stream
         self._in_hand = InHand(
-            clock,
-            client,
-            (room, room_bytes),
-            self._room_changed,
-            lambda: jetstream.server_version,
-            replies or Replies(client),
+            clock, client, room, self._room_changed, lambda: jetstream.server_version, replies or Replies(client)
         )
         self._is_held = False
+        self._gate = Gate(clock, self._hand_on) if wanted.ordered else None
+        if self._gate is not None:
+            client.watch_status(self._status_changed)
         self.description = (
             f"subjects {', '.join(wanted.subjects)} of stream {wanted.stream}, consumer {wanted.consumer}"
         )
@@ -73,6 +77,7 @@ class JetStreamSource:
         self._done: tuple[str, int] | None = None
         self._cautions: set[str] = set()
         self._pulling: PullConsumer | None = None
+        self._lost: Deferred[str] | None = None
         self._deliver: Callable[[IDelivery], None] | None = None
         self._flow: Deferred[None] | None = None
         self._watchers: list[Callable[[], object]] = []
@@ -92,6 +97,11 @@ class JetStreamSource:
         if self._pulling is None:
             return self._said or f"consumer {self._wanted.consumer} of stream {self._wanted.stream} is not bound yet"
         return self._in_hand.refusal
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is in hand."""
+        return self._in_hand.is_empty
 
     @property
     def oldest_unacknowledged_s(self) -> float:
@@ -119,7 +129,17 @@ class JetStreamSource:
                 self._log.warn(
                     "could not drain the pull: {reason}; its messages come again", reason=e, event="drain_failed"
                 )
+        if self._gate is not None:
+            self._gate.stop()
         self._in_hand.stop()
+
+    def _status_changed(self, old: Status, new: Status, reason: str) -> None:
+        if new is Status.CONNECTED:  # what was on its way on the old connection comes again, later
+            self._close_gate()
+
+    def _close_gate(self) -> None:
+        if self._gate is not None:
+            self._gate.close(self._wanted.ack_wait_s if self.consumer is None else self.consumer.ack_wait_s)
 
     def hold(self, held: bool) -> None:
         self._is_held = held
@@ -137,7 +157,7 @@ class JetStreamSource:
             self._pulling.pull()
 
     def _free(self) -> int:
-        return 0 if self._is_held else self._in_hand.free
+        return 0 if self._is_held or not (self._gate is None or self._gate.allows_pull) else self._in_hand.free
 
     async def _run(self) -> None:
         """For ever: get hold of the consumer, take its messages until it is lost."""
@@ -171,6 +191,9 @@ class JetStreamSource:
         self.consumer = consumer
         self._in_hand.most_deliveries = consumer.max_deliver
         lost: Deferred[str] = Deferred()
+        self._lost = lost
+        if consumer.outstanding:
+            self._close_gate()
         self._pulling = PullConsumer(
             self._clock,
             self._jetstream,
@@ -179,6 +202,8 @@ class JetStreamSource:
             room=self._free,
             deliver=self._received,
             lost=lost.callback,
+            group=consumer.group if self._gate is not None else None,
+            pinned=self._close_gate,
         )
         look: LoopingCall | None = None
         try:
@@ -187,13 +212,13 @@ class JetStreamSource:
             self._in_hand.keep_alive(consumer.ack_wait_s / 3)
             look = LoopingCall(self._look_at_consumer)
             look.clock = self._clock
-            look.start(_LOOK_S).addErrback(
+            look.start(_LOOK_S if self._gate is None else _LOOK_ORDERED_S).addErrback(
                 lambda f: self._log.failure("a defect while looking at the consumer", f, event="defect")
             )
             self._tell()
             return await lost
         finally:
-            self._pulling = None
+            self._pulling = self._lost = None
             if look is not None and look.running:
                 look.stop()
             self._tell()
@@ -205,14 +230,29 @@ class JetStreamSource:
         """Remember how far the consumer is: if it is removed it is made again from there."""
         if not self._client.ready:
             return
-        wanted = self._wanted
+        wanted, lost = self._wanted, self._lost
+        before = frozenset(self._in_hand.unsettled) if self._gate is not None else ()
         try:
             facts = consumer_facts(wanted.consumer, await self._jetstream.consumer(wanted.stream, wanted.consumer))
+        except JetStreamError as e:
+            # Without a free slot there is no pull, at which this would show.
+            if e.err_code in (NO_CONSUMER, NO_STREAM) and lost is not None and lost is self._lost:
+                self._lose(lost, str(e))
+            return
         except (NatsError, NotUsable):
-            return  # whether the consumer is lost shows at the pull
+            return
         self.consumer = facts
         self._done = (self._stream_created, facts.floor)
         self._in_hand.past.forget_up_to(facts.floor)
+        if self._gate is not None:
+            self._gate.looked(facts.outstanding, before, self._in_hand.unsettled)
+            self._pull_more()
+
+    def _lose(self, lost: Deferred[str], reason: str) -> None:
+        if self._pulling is not None:
+            self._pulling.stop()
+        if not lost.called:
+            lost.callback(reason)
 
     def _say_opened(self, opened: Opened) -> None:
         if opened.stream.created != self._stream_created:
@@ -224,17 +264,22 @@ class JetStreamSource:
                 consumer=self._wanted.consumer, stream=self._wanted.stream, sequence=opened.made_from,
                 pending=opened.consumer.pending, event="consumer_made",
             )  # fmt: skip
-        found = cautions(opened, self._wanted, self._room)
+        found = stream_cautions(opened.stream, self._wanted.subjects) if self._tells_of_stream else []
+        if opened.consumer is not None:
+            found += consumer_cautions(opened.consumer, self._room.messages, self._wanted.ordered)
         for caution in found:
             if caution not in self._cautions:
                 self._log.warn("{text}", text=caution, event="caution")
         self._cautions = set(found)
 
     def _received(self, msg: Msg, where: Position) -> None:
-        assert self._deliver is not None
         delivery = self._in_hand.take(msg, where)
         if delivery is not None:
-            self._deliver(delivery)
+            (self._hand_on if self._gate is None else self._gate.take)(delivery)
+
+    def _hand_on(self, delivery: JetStreamDelivery) -> None:
+        assert self._deliver is not None
+        self._deliver(delivery)
 
     def _say_not_ready(self, reason: str) -> None:
         if reason != self._said:

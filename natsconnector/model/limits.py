@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
+
+AUTO: Final = "auto"
+"""Of a limit: it is found out by the answers."""
+
+MaxInflight = int | Literal["auto"] | None
+"""How many calls of a function may be in flight; None: as many as there are slots."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from natsconnector.nats.client import NatsClient
+from natsconnector.reactors import Reactor
 
 
 def connect(
-    reactor: Any, servers: str | Sequence[str], *, timeout_s: float | None = 10.0, **options: Any
+    reactor: Reactor, servers: str | Sequence[str], *, timeout_s: float | None = 10.0, **options: Any
 ) -> Deferred[NatsClient]:
     """
     Fires with a client that is connected.
@@ -27,7 +28,7 @@ def connect(
 
 
 async def _connect(
-    reactor: Any, servers: str | Sequence[str], timeout_s: float | None, options: dict[str, Any]
+    reactor: Reactor, servers: str | Sequence[str], timeout_s: float | None, options: dict[str, Any]
 ) -> NatsClient:
     client = NatsClient(reactor, [servers] if isinstance(servers, str) else servers, **options)
     client.start()

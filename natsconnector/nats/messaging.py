@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
 
 from natsconnector.nats.errors import PermissionsViolation
 from natsconnector.nats.messages import Messages
@@ -23,7 +23,7 @@ class Messaging:
     :param check: raises when nothing may be subscribed to any more.
     """
 
-    def __init__(self, clock: Any, session: Session, check: Callable[[], None]) -> None:
+    def __init__(self, clock: IReactorTime, session: Session, check: Callable[[], None]) -> None:
         self._clock = clock
         self._session = session
         self._check = check

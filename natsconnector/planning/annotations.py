@@ -8,6 +8,7 @@ from typing import Any
 
 from natsconnector.config import values
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.limits import MaxInflight
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.model.subjects import is_reserved, subject_fault
 
@@ -28,8 +29,7 @@ class Terms:
     """None: as the message and the settings say."""
     timeout_s: float | None = None
     """None: the gateway client's own."""
-    max_inflight: int | None = None
-    """How many of its calls may be in flight; None: as many as there are slots."""
+    max_inflight: MaxInflight = None
     content_type: str | None = None
     """Of calls for topics, unless the message says otherwise."""
 
@@ -39,7 +39,7 @@ class Terms:
 _TERMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "natsconnector.async": ("asynchronous", values.switch),
     "natsconnector.timeout": ("timeout_s", values.duration),
-    "natsconnector.max-inflight": ("max_inflight", values.whole_number(1, 65536)),
+    "natsconnector.max-inflight": ("max_inflight", values.max_inflight),
     "natsconnector.content-type": ("content_type", values.content_type),
 }
 _RETRIES: dict[str, tuple[str, Callable[[str], Any]]] = {

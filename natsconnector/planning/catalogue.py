@@ -68,6 +68,9 @@ class Catalogue:
         """All topics that functions are annotated with, in order of appearance."""
         self.known_at: float | None = None
         """When the gateway last gave the list, in seconds of the clock; None: never yet."""
+        self.before_at: float | None = None
+        """When the gateway was asked for the list before this one, in seconds of the clock; None: this is the first."""
+        self._asked_at: float | None = None
         self.failures = 0
         """How often it did not."""
         self.unwanted_topics = 0
@@ -124,7 +127,7 @@ class Catalogue:
         """``others`` and all topics of functions, but none that overlaps with one of ``never``; that is said once."""
         wanted = dict.fromkeys(others)
         for topic in self.topics:
-            clash = reserved_for_nats(topic) or next((subject for subject in never if overlaps(topic, subject)), None)
+            clash = clash_of(topic, never)
             if clash is None:
                 wanted[topic] = None
             elif topic not in self._clashes:
@@ -137,6 +140,7 @@ class Catalogue:
 
     async def _refresh_for_ever(self) -> None:
         while True:
+            asked_at = self._clock.seconds()
             try:
                 functions = await self._list_functions()
             except CancelledError:
@@ -144,6 +148,7 @@ class Catalogue:
             except Exception as e:
                 self._failed(str(e) or type(e).__name__)
             else:
+                self.before_at, self._asked_at = self._asked_at, asked_at
                 self._learn(functions)
             await deferLater(self._clock, self._interval_s)
 
@@ -196,3 +201,8 @@ class Catalogue:
                 callback()
             except Exception:  # the next refresh has to come all the same
                 self._log.failure("a defect while taking over a new list of functions", event="defect")
+
+
+def clash_of(topic: str, never: Sequence[str]) -> str | None:
+    """Which of the subjects that are not for topics, NATS's own among them, a topic overlaps with; None: with none."""
+    return reserved_for_nats(topic) or next((subject for subject in never if overlaps(topic, subject)), None)

@@ -34,7 +34,10 @@ def fullest_page() -> Page:
     journal.ended(Ending(FakeDelivery(), call, Outcome(500), 1, 0.1))
     journal.retrying(FakeDelivery(), call, Outcome(503), 1, 5.0, "f")
     journal.stored(Ending(FakeDelivery(), call, Outcome(500), 1, 0.1, "f"))
-    facts = replace(FACTS, functions=FunctionList(1, 1.0, 0, 0, 0), consumers=[Consumer("S", "c", 1, 1, 1, 1.0)])
+    work = replace(FACTS.work, inflight_limits={"f": 4})
+    facts = replace(
+        FACTS, work=work, functions=FunctionList(1, 1.0, 0, 0, 0), consumers=[Consumer("S", "c", 1, 1, 1, 1.0)]
+    )
     return Metrics(journal, lambda: facts, Limits(1, 1, 1), "1", lambda: 0.0).page("")
 
 
@@ -180,12 +183,19 @@ class MetricsTests(SynchronousTestCase):
         self.journal = Journal(Clock(), most_functions=5)
         for name in ("a", "b"):
             self.journal.calls.ended(name, Outcome(200), 0.1, 1.0, queued=False)
-        work = replace(FACTS.work, inflight=6, inflight_by_function={"a": 2, "b": 3, "invented": 1})
+        limits = {"a": 7, "b": 8, "invented": 9}
+        running = {"a": 2, "b": 3, "invented": 1}
+        work = replace(FACTS.work, inflight=6, inflight_by_function=running, inflight_limits=limits)
         self.facts = replace(FACTS, work=work)
         self.collector = Metrics(self.journal, lambda: self.facts, Limits(1, 1, 1), "1", lambda: 0.0)
         found = {name: value for name, value in self.samples().items() if name.startswith("function_calls_inflight")}
         self.assertEqual(
-            found, {"function_calls_inflight{function=a}": 2, "function_calls_inflight{function=other}": 4}
+            found,
+            {
+                "function_calls_inflight{function=a}": 2,
+                "function_calls_inflight{function=other}": 4,
+                "function_calls_inflight_limit{function=a}": 7,
+            },
         )
 
     def test_table(self) -> None:

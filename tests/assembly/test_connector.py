@@ -7,10 +7,15 @@ from typing import Any, cast
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from natsconnector.assembly import sources
 from natsconnector.assembly.connector import make_connector
+from natsconnector.assembly.insight import Insight
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
+from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.core import CoreSource
+from natsconnector.messages.facts import consumer_facts
+from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.function import DeployedFunction
 from natsconnector.nats import PermissionsViolation
@@ -59,6 +64,35 @@ class SourcesTests(SynchronousTestCase):
             self.assertIsNone(replies.reply_subject(heard), heard)
         self.assertEqual(replies.reply_subject("answers.x"), "answers.x")
 
+    def test_order(self) -> None:
+        """The setting reaches all who keep the order; on core NATS the start says that one connector can."""
+
+        async def none(*_: object) -> list[str]:
+            return []
+
+        self.patch(sources, "streams_beside", none)
+        for flags, cautions in (({}, 0), ({"ordered_by": "key"}, 1), ({"ordered_by": "key", "stream": "S"}, 0)):
+            connector = self.connector(function_subject="fn.*", dead_letter="none", **flags)
+            self.assertEqual(len(self.successResultOf(connector._cautions())), cautions)
+            self.assertEqual(connector.dispatcher._order is not None, "ordered_by" in flags)
+            for source in connector.sources:
+                if isinstance(source, JetStreamSource):
+                    self.assertIsNotNone(source._gate)
+
+    def test_annotations_of_a_stream(self) -> None:
+        """With a stream the topics of annotations are taken from there, beside a consumer for what else there is."""
+        connector = self.connector(stream="S", subject="fn.call", topics_from_annotations="on", topics="mine.*")
+        assert connector.catalogue is not None
+        topics = {"topic": "mine.x, other, fn.call"}
+        connector.catalogue._learn([DeployedFunction("figlet", "", topics)])
+        fixed, following = connector.sources
+        self.assertEqual(fixed.description, "subjects fn.call, mine.* of stream S, consumer natsconnector")
+        assert isinstance(following, FollowingSource)
+        self.assertEqual(following._topics, {"mine.x": None, "other": None})
+        self.assertIs(fixed._room, following._make_source(Wanted("S", "C", ("other",)))._room)  # type: ignore[attr-defined]
+        (alone,) = self.connector(stream="S", topics_from_annotations="on").sources
+        self.assertIsInstance(alone, FollowingSource)
+
 
 class FiguresTests(SynchronousTestCase):
     """Parts that cannot know each other meet in the figures."""
@@ -79,3 +113,18 @@ class FiguresTests(SynchronousTestCase):
         assert connector.catalogue is not None
         connector.catalogue._learn([])
         self.assertEqual(connector.catalogue.unwanted_topics, 2)
+
+    def test_consumers_of_topics(self) -> None:
+        """Of a stream whose topics follow the functions each consumer has its figures."""
+        reactor = cast(Any, MemoryReactorClock())
+        flags = {"stream": "S", "topics": "t", "topics-from-annotations": "on"}
+        connector = make_connector(reactor, read(flags, {}))
+        fixed, following = connector.sources
+        assert isinstance(fixed, JetStreamSource)
+        assert isinstance(following, FollowingSource)
+        insight = Insight(reactor, connector)
+        self.assertEqual(insight.facts().consumers, [])
+        following._sources["a"] = following._make_source(Wanted("S", "C-a", ("a",)))
+        for number, source in enumerate((fixed, following._sources["a"])):
+            source.consumer = consumer_facts(f"C{number}", {"config": {}, "num_pending": number})
+        self.assertEqual([(each.name, each.pending) for each in insight.facts().consumers], [("C0", 0), ("C1", 1)])

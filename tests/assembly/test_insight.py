@@ -15,7 +15,7 @@ from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.function import DeployedFunction
 from natsconnector.model.limits import Limits
-from natsconnector.model.outcome import failed
+from natsconnector.model.outcome import Outcome, failed
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.nats import Status
 from natsconnector.nats.status import Statistics
@@ -155,7 +155,12 @@ class InsightTests(SynchronousTestCase):
         work = self.insight.facts().work
         self.assertEqual(dict(work.inflight_by_function), {"f": 1})
         self.assertEqual((work.inflight, work.pending, work.pending_bytes, work.oldest_s), (1, 2, 2 * len(CALL), 2.0))
-        self.assertEqual(work.inflight_by_function, {"f": 1})
+        self.assertEqual((work.inflight_by_function, work.inflight_limits), ({"f": 1}, {}))
+
+    def test_limits(self) -> None:
+        """Those that find themselves."""
+        self.connector.dispatcher._limits.ended("f", Outcome(429), 0.0, 0.0, 4)
+        self.assertEqual(self.insight.facts().work.inflight_limits, {"f": 1})
 
     def test_functions(self) -> None:
         """The list of functions, when it was had, and how often not."""

@@ -299,6 +299,15 @@ class ReadTests(SynchronousTestCase):
         (fault,) = self.faults({"topics": ">"})
         self.assertIn("would hear _INBOX.>", fault)
 
+    def test_order_of_annotated_topics(self) -> None:
+        """On a stream the order is that of one consumer; on core NATS, and without an order, all topics go."""
+        order, stream = {"ordered-by": "Key"}, {"stream": "S", "dead-letter": "none"}
+        (fault,) = self.faults({"topics-from-annotations": "on", **order, **stream})
+        self.assertIn("--ordered-by and --topics-from-annotations with --stream exclude each other", fault)
+        for good in (order, stream):
+            self.assertTrue(self.read({"topics-from-annotations": "on", **good}).topics_from_annotations)
+        self.assertEqual(self.read({"topics": "a,b", **order, **stream}).ordered_by, "key")
+
     def test_deliver(self) -> None:
         """Where a consumer begins, as the server wants it said."""
         stream = {"stream": "S", "dead-letter": "none"}

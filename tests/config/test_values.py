@@ -46,6 +46,16 @@ class ValuesTests(SynchronousTestCase):
             values.whole_number(1, 100), {"1": 1, "100": 100}, ["0", "101", "-1", "1_0", "1.0", "", "٣", "9" * 30]
         )
 
+    def test_max_inflight(self) -> None:
+        """A number within the range, or the word."""
+        self.assertParses(values.max_inflight, {"1": 1, "65536": 65536, "auto": "auto", "AUTO": "auto"}, ["0", "65537"])
+        error = self.assertRaises(ValueError, values.max_inflight, "automatic")
+        self.assertEqual(str(error), "is neither a whole number nor auto")
+
+    def test_order_key(self) -> None:
+        """The name of a header, whose case does not matter, or the word."""
+        self.assertParses(values.order_key, {"Device-Id": "device-id", "SUBJECT": "subject"}, ["", "a b", "a:", "ä"])
+
     def test_list_of(self) -> None:
         """Commas separate; blanks, empty items and repetitions are dropped."""
         self.assertParses(

@@ -103,6 +103,7 @@ class ValuesTests(SynchronousTestCase):
             "0.5s",
             "8MiB",
             "8mib",
+            "auto",
             "console",
             "full",
             "debug",

@@ -190,6 +190,27 @@ class BacklogTests(SynchronousTestCase):
         backlog.end(jobs[2])
         self.assertEqual([job.is_held_back for job in jobs], [False] * 5 + [True])
 
+    def test_limit_that_changes(self) -> None:
+        """Of the calls that wait just those are held back that the limit of the moment does not allow."""
+        backlog: Backlog[Job] = Backlog(Limits(inflight=9))
+        jobs = [Job("x", max_inflight=2) for _ in range(9)]
+        for job in jobs:
+            backlog.add(job)
+        self.assertEqual(self.taken(backlog), ["x", "x"])
+        for limit, held in ((5, 4), (3, 6), (1, 7), (0, 7), (9, 0), (2, 7)):
+            for job in jobs:
+                job.max_inflight = limit
+            backlog.limit_changed("x")
+            self.assertEqual([job.is_held_back for job in jobs[2:]], [False] * (7 - held) + [True] * held, limit)
+            self.assertEqual(backlog._held_back, held)
+            self.assertIs(bool(backlog._turns), limit > 2)
+        backlog.end(jobs[0])
+        for job in jobs:
+            job.max_inflight = 4
+        backlog.limit_changed("x")
+        self.assertEqual(self.taken(backlog), ["x"] * 3)
+        backlog.limit_changed("nothing waits of it")
+
     def test_more_allowed_than_wait(self) -> None:
         """Calls that end with fewer waiting than may be made hold nothing back."""
         backlog: Backlog[Job] = Backlog(Limits(inflight=9))

@@ -766,6 +766,38 @@ class FunctionsTests(DispatcherCase):
         self.assertEqual([call.function for call in self.gateway.calls], ["slow", "fast", "slow"])
         self.assertEqual([delivery.held_back for delivery in deliveries], [False, False, True])
 
+    def test_limit_that_finds_itself(self) -> None:
+        """It grows while calls succeed, and is cut when one is refused, which is tried again as ever."""
+        limits = Limits(inflight=9, pending_messages=99)
+        auto = DeployedFunction("f", "", {"topic": "t", "natsconnector.max-inflight": "auto"})
+        dispatcher = self.with_functions(auto, DeployedFunction("g", "", {"topic": "u"}), limits=limits)
+        self.catalogue.start()
+        core, durable = FakeDelivery(b"x", "t"), FakeDelivery(b"x", "t", durable=True)
+        deliveries = [FakeDelivery(b"x", "t", durable=True) for _ in range(8)]
+        for delivery in (core, durable, *deliveries):
+            dispatcher.dispatch(delivery)
+        self.assertEqual((dispatcher.inflight, dispatcher.inflight_limits), (4, {}))
+        self.assertEqual([each.held_back for each in deliveries], [False] * 2 + [True] * 6)
+        busy = [self.gateway.waiting.pop(0) for _ in range(2)]
+        for _ in range(2):
+            self.gateway.end(OK)
+            self.clock.advance(0.1)
+        self.assertEqual((dispatcher.inflight, dispatcher.inflight_limits), (5, {"f": 5}))
+        self.assertEqual([each.held_back for each in deliveries], [False] * 5 + [True] * 3)
+        for call in busy:
+            call.callback(Outcome(429))
+        self.assertEqual((dispatcher.inflight, dispatcher.inflight_limits), (3, {"f": 3}))
+        self.assertEqual([each.held_back for each in deliveries], [False] * 5 + [True] * 3)
+        self.assertEqual((core.replies, durable.acknowledged), ([], [("nak", 1.0)]))
+        self.clock.advance(1)
+        while self.gateway.waiting:
+            self.gateway.end(OK)
+        self.assertEqual([reply.status for reply in core.replies], [200])
+        self.assertEqual({verb for each in deliveries for verb, _ in each.acknowledged}, {"ack"})
+        for _ in range(6):
+            dispatcher.dispatch(FakeDelivery(b"x", "u"))
+        self.assertEqual((dispatcher.inflight, [*dispatcher.inflight_limits]), (6, ["f"]), "no limit was asked for")
+
     def test_function_limit_and_old_messages(self) -> None:
         """Those that waited for their function for too long are all answered, not just the first."""
         limits = Limits(inflight=9, pending_messages=9)

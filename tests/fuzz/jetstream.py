@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, open_consumer
+from natsconnector.messages.consumer import Opened, Wanted, consumer_cautions, open_consumer, stream_cautions
 from natsconnector.messages.facts import NotUsable
 from natsconnector.nats import NatsError
 from natsconnector.nats.jetstream import StoredMessage
@@ -111,9 +111,11 @@ class ApiTarget(Plain):
                 for done in (None, ("2026-01-01T00:00:00Z", 3)):
                     opened = self._end(api, Deferred.fromCoroutine(open_consumer(jetstream, wanted, done=done)))
                     if isinstance(opened, Opened):
-                        told = cautions(opened, wanted, 100)
-                        holds(all(isinstance(each, str) for each in told), "a caution that is no text")
                         consumer = opened.consumer
+                        told = stream_cautions(opened.stream, wanted.subjects)
+                        if consumer is not None:
+                            told += consumer_cautions(consumer, 100, wanted.ordered)
+                        holds(all(isinstance(each, str) for each in told), "a caution that is no text")
                         holds(consumer is None or 0.001 <= consumer.ack_wait_s < 1e10, "an ack wait without bounds")
             message = self._end(api, jetstream.message("S", 1))
             holds(message is None or isinstance(message, StoredMessage), f"a message is {message!r}")

@@ -121,6 +121,22 @@ class CheckTests(CommandCase):
             self.assertIn(line, output)
         self.assertEqual(self.gateway.requests, [])
 
+    async def test_topics_of_functions(self) -> None:
+        """Each topic that would be taken from the stream, and each that would not, with the reason."""
+        js = JetStream(self.client)
+        await js.create_stream({"name": "S", "subjects": ["t.*", "function.call"]})
+        flags = ("check", "--stream", "S", "--topics-from-annotations")
+        output, _, code = await self.command(*flags)
+        self.assertEqual(code, 1)
+        self.assertIn("FAIL  topics of functions: no function is annotated with a topic of stream S", output)
+        self.gateway.deploy("figlet", topic="t.a,t.b,x,function.call")
+        output, _, code = await self.command(*flags, "--subject", "function.call")
+        self.assertEqual(code, 0, output)
+        self.assertRegex(output, "ok    topic t.a: consumer natsconnector-t_a-[0-9a-f]{8}: missing; the connector will")
+        self.assertIn("ok    topics of functions: 2 with a consumer of their own", output)
+        self.assertIn("warn  topic x: is not taken from stream S: the stream does not listen there", output)
+        self.assertIn("warn  topic function.call: is not taken, it overlaps with function.call", output)
+
     async def test_environment_of_others(self) -> None:
         """Credentials that are named as for the official connector count, and names that mean nothing are told."""
         self.gateway.credentials = ("admin", "secret")

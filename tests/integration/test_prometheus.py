@@ -191,7 +191,10 @@ class PrometheusTests(ConnectorCase):
         await self.until_fires("NatsconnectorDown")
         core, stream = (f"tcp:{port}:interface=127.0.0.1" for port in ports[1:])
         common = ["--retry-wait", "10ms", "--retry-codes", "503", "--shutdown-timeout", "100ms", "--max-inflight", "2"]
-        await self.connector("--admin", core, "--retry-attempts", "2", "--max-pending-messages", "3", *common)
+        await self.connector(
+            "--admin", core, "--retry-attempts", "2", "--max-pending-messages", "3",
+            "--max-inflight-per-function", "auto", *common,
+        )  # fmt: skip
         await self.connector(
             "--admin", stream, "--stream", "CALLS", "--subject", "stream.call", "--topics", "jobs.done,jobs.nobody",
             "--dead-letter", "dead", "--retry-attempts", "1", "--gateway-credentials", self.credentials,

@@ -107,3 +107,30 @@ class RightsTests(TestCase):
         again = ConnectorProcess("--nats", url, "--gateway", self.gateway.url)
         self.addCleanup(again.stop)
         await again.when_line("stream CALLS listens on function.call too: requesters get its acknowledgement")
+
+    async def test_topics_of_functions(self) -> None:
+        """The rights for consumers of topics are enough; without them it says so once, and is not ready."""
+        jetstream = f"jetstream {{ store_dir: {self.mktemp()!r} }}"
+        rights = [
+            f"$JS.API.{what}"
+            for what in (
+                "STREAM.INFO.CALLS",
+                "CONSUMER.INFO.CALLS.*",
+                "CONSUMER.DURABLE.CREATE.CALLS.*",
+                "CONSUMER.MSG.NEXT.CALLS.*",
+                "CONSUMER.DELETE.CALLS.*",
+            )
+        ]
+        flags = ("--topics-from-annotations", "--rebuild-interval", "100ms", "--missing-function-grace", "100ms")
+        connector = await self.start(
+            config(["_INBOX.>"], API, jetstream), "--stream", "CALLS", "--dead-letter", "none", *flags
+        )
+        self.gateway.deploy("figlet", topic="function.call")
+        await connector.when_line("not ready: .*Permissions Violation")
+        self.assertFalse([line for line in connector.lines if "natsconnector ready" in line])
+        self.reloading.reload(config(["_INBOX.>"], [*rights, "$JS.ACK.CALLS.>"], jetstream))
+        await connector.when_ready()
+        await JetStream(self.client).publish("function.call", b"x")
+        await self.gateway.when_requests(1)
+        self.assertEqual(self.gateway.requests[0].body, b"x")
+        self.assertEqual(len([line for line in connector.lines if "Violation" in line and "not ready" in line]), 1)

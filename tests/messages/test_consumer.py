@@ -7,7 +7,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from natsconnector.messages.consumer import Opened, Wanted, cautions, check_dead_letters, open_consumer
+from natsconnector.messages.consumer import (
+    Opened,
+    Wanted,
+    check_dead_letters,
+    consumer_cautions,
+    open_consumer,
+    stream_cautions,
+)
 from natsconnector.messages.facts import ConsumerFacts, NotUsable
 from natsconnector.nats.jetstream import InvalidAnswer, JetStreamError
 from tests.nats.jetstream.support import JetStreamPeer, ScriptedApi, error
@@ -59,7 +66,9 @@ class OpenCase(SynchronousTestCase):
         return found
 
     def cautions(self, consumer: dict[str, Any], **more: Any) -> list[str]:
-        return cautions(self.successResultOf(self.open(consumer, **more)), self.wanted, 100)
+        opened = self.successResultOf(self.open(consumer, **more))
+        told = stream_cautions(opened.stream, self.wanted.subjects)
+        return told if opened.consumer is None else told + consumer_cautions(opened.consumer, 100, self.wanted.ordered)
 
     def made(self) -> dict[str, Any]:
         """The configuration of the consumer that was made."""
@@ -137,6 +146,21 @@ class FittingTests(OpenCase):
             self.assertIn(says, reason)
             self.assertIn("name another one with --consumer, or remove it", reason)
             self.assertEqual(self.asked("CONSUMER.DELETE"), [])
+
+    def test_one_connector_at_a_time(self) -> None:
+        """For order a consumer is made that is pinned, where the server can; one that is not, is told of."""
+        self.opened(NO_CONSUMER, ordered=True)
+        made = self.made()
+        found = (made["priority_groups"], made["priority_policy"], made["priority_timeout"])
+        self.assertEqual(found, (["ordered"], "pinned_client", 20_000_000_000))
+        self.opened(NO_CONSUMER, ordered=True, version="2.10.29")
+        self.assertNotIn("priority_groups", self.made())
+        pinned = {**FITTING, "priority_groups": ["g"], "priority_policy": "pinned_client"}
+        self.assertEqual((self.opened(pinned, ordered=True).group, self.cautions(pinned, ordered=True)), ("g", []))
+        (caution,) = self.cautions(FITTING, ordered=True)
+        self.assertIn("is not pinned to one connector at a time", caution)
+        self.assertIn("overflow", self.refused({**pinned, "priority_policy": "overflow"}, ordered=True))
+        self.assertIn("priority groups", self.refused(pinned))
 
     def test_other_subjects(self) -> None:
         """A consumer of other subjects is refused, and changed in place only if that is asked for."""

@@ -11,10 +11,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from natsconnector.messages import in_hand, past
+from natsconnector.messages import past, room
 from natsconnector.messages.consumer import Wanted
 from natsconnector.messages.in_hand import JetStreamDelivery
 from natsconnector.messages.replies import Replies
+from natsconnector.messages.room import Room
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.mapping import SubjectMapping
 from natsconnector.model.reply import Reply
@@ -43,7 +44,7 @@ class SourceCase(SynchronousTestCase):
         }
         self.deliveries: list[JetStreamDelivery] = []
         self.source = JetStreamSource(
-            self.clock, self.server.client, self.server.js, Wanted("S", "C", ("function.call",)), room=2,
+            self.clock, self.server.client, self.server.js, Wanted("S", "C", ("function.call",)), room=Room(2),
             replies=Replies(self.server.client, ["results.>", "results"]),
         )  # fmt: skip
 
@@ -85,15 +86,15 @@ class TakingTests(SourceCase):
     def test_bytes(self) -> None:
         """As many messages like those that are in hand are taken as there is room for in bytes."""
         self.take()
-        hand = self.source._in_hand
-        hand._room, hand._room_bytes = 100, 10
+        hand, space = self.source._in_hand, self.source._room
+        space.messages, space.size_bytes = 100, 10
         self.deliver(1)
         size = self.deliveries[0].size_bytes
         self.assertEqual((hand.free, size), (4, 2))
-        hand._room_bytes = size
+        space.size_bytes = size
         self.assertEqual(hand.free, 0)
         self.deliveries[0].ack()
-        self.assertEqual((hand.free, hand._bytes), (100, 0))
+        self.assertEqual((hand.free, space.taken_bytes), (100, 0))
 
     def test_ready(self) -> None:
         """It is ready once the consumer is there, and whoever watches is told."""
@@ -172,7 +173,7 @@ class TakingTests(SourceCase):
         for delivery in self.deliveries:
             delivery.ack()
         self.said()
-        self.patch(in_hand, "_MOST_HELD_BACK_BYTES", 9)
+        self.patch(room, "_MOST_HELD_BACK_BYTES", 9)
         for sequence in (31, 32):
             self.deliver(sequence, b"12345")
         self.said()
@@ -551,10 +552,20 @@ class LostConsumerTests(SourceCase):
 
     def lose(self) -> None:
         """The consumer is removed, and looked for again."""
-        self.api.answers["CONSUMER.INFO.S.C"] = error(10014)
+        self.remove()
         self.server.status("409 Consumer Deleted", to=self.inbox)
         self.clock.advance(1)
         self.said()
+
+    def remove(self) -> None:
+        """The consumer is gone until it is made again."""
+
+        def make(body: dict[str, Any]) -> dict[str, Any]:
+            self.api.answers["CONSUMER.INFO.S.C"] = {"config": body["config"]}
+            return {"config": body["config"], "num_pending": 3}
+
+        self.api.answers["CONSUMER.INFO.S.C"] = error(10014)
+        self.api.answers["CONSUMER.DURABLE.CREATE.S.C"] = make
 
     def made(self) -> dict[str, Any]:
         (config,) = [body["config"] for what, body in self.api.asked if what.startswith("CONSUMER.DURABLE.CREATE")]
@@ -632,16 +643,48 @@ class LostConsumerTests(SourceCase):
         self.assertEqual(self.pulled, [2])
 
     def test_look_that_fails(self) -> None:
-        """Whether the consumer is lost shows at the pull: a look that fails is no fault, and the next one counts."""
+        """A look that fails is no fault, and the next one counts."""
         self.stream("then")
         self.take()
-        for answer in (error(10014), {"config": None}, {"config": CONSUMER, "ack_floor": {"stream_seq": 41}}):
+        for answer in (error(10008), {"config": None}, {"config": CONSUMER, "ack_floor": {"stream_seq": 41}}):
             self.api.answers["CONSUMER.INFO.S.C"] = answer
             self.clock.advance(5)
             self.said()
         self.assertIsNone(self.source.not_ready)
         self.lose()
         self.assertEqual(self.made()["opt_start_seq"], 42)
+
+    def assert_seen(self, code: int) -> None:
+        """While all slots are taken no pull tells what the server's answer to a look does."""
+        self.take()
+        told: list[str | None] = []
+        self.source.watch(lambda: told.append(self.source.not_ready))
+        for sequence in (1, 2):
+            self.deliver(sequence)
+        self.said()
+        self.assertEqual(self.pulled, [])
+        self.remove()
+        self.api.answers["CONSUMER.INFO.S.C"] = error(code)
+        self.clock.advance(5)
+        self.said()
+        self.assertEqual(told, ["consumer C of stream S is not bound yet"])
+
+    def test_look_sees_the_consumer_gone(self) -> None:
+        """A consumer that is gone."""
+        self.assert_seen(10014)
+
+    def test_look_sees_the_stream_gone(self) -> None:
+        """A stream that is gone, with its consumer."""
+        self.assert_seen(10059)
+
+    def test_other_look_is_too_late(self) -> None:
+        """An answer that is late by a pull says nothing about the next one."""
+        self.take()
+        self.clock.advance(5)
+        (asked,) = [each for each in self.server.heard() if ".INFO." in each.subject]
+        self.lose()
+        self.server.answer(asked, error(10014))
+        self.assertIsNone(self.source.not_ready)
 
 
 class AnswerTests(SourceCase):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError
@@ -22,7 +22,7 @@ class ConnectTests(SynchronousTestCase):
         self.clock = MemoryReactorClock()
 
     def connect(self, servers: Any = "nats://10.0.0.1", **options: Any) -> Any:
-        return connect(self.clock, servers, random=Random(7), **options)
+        return connect(cast(Any, self.clock), servers, random=Random(7), **options)
 
     def test_connected(self) -> None:
         """It fires with a client that is connected, with one URL or several."""

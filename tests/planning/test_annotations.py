@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.model.function import DeployedFunction
+from natsconnector.model.limits import MaxInflight
 from natsconnector.model.retries import RetryPolicy
 from natsconnector.planning.annotations import Terms, terms_of, topics_of
 
@@ -101,6 +102,13 @@ class TermsTests(SynchronousTestCase):
         }  # fmt: skip
         terms, faults = terms_of(DeployedFunction("f", "ns", annotations), defaults, 600)
         self.assertEqual((terms.timeout_s, terms.max_inflight, terms.retries, faults), (600, 1, defaults.retries, []))
+
+    def test_limit_that_finds_itself(self) -> None:
+        """An annotation may ask for it, or for a number where the settings ask for it."""
+        cases: list[tuple[str, MaxInflight]] = [("auto", None), ("auto", 3), ("3", "auto")]
+        for own, default in cases:
+            terms, faults = terms_of(function(**{"natsconnector.max-inflight": own}), Terms(max_inflight=default), 600)
+            self.assertEqual((str(terms.max_inflight), faults), (own, []))
 
     def test_long_values(self) -> None:
         """An annotation is bounded before it is read: 256 kB of digits cost nothing."""

@@ -53,6 +53,18 @@ class CatalogueTests(SynchronousTestCase):
         catalogue.start()
         self.assertEqual(catalogue.unwanted_topics, 3)
 
+    def test_list_before(self) -> None:
+        """When the list was asked for that a new one follows, whether that had changed anything or not."""
+        slow: Deferred[list[DeployedFunction]] = Deferred()
+        self.answers = [succeed([FIGLET]), succeed([FIGLET]), fail(ValueError()), slow, succeed([])]
+        self.catalogue.start()
+        self.assertIsNone(self.catalogue.before_at)
+        self.clock.pump([5, 5, 5, 2])
+        slow.callback([FIGLET, CAT])
+        self.assertEqual(self.catalogue.before_at, 5.0)
+        self.clock.advance(5)
+        self.assertEqual(self.catalogue.before_at, 15.0)
+
     def test_first_list_is_empty(self) -> None:
         """An empty list is a list: whoever waits for the first one is told."""
         told: list[bool] = []

@@ -22,11 +22,14 @@ from natsconnector.nats.subscription import Subscription
 from natsconnector.nats.wire.events import Msg
 
 _EXPIRES_S = 30.0
+_EXPIRES_PINNED_S = 10.0
 # The server refuses a heartbeat of more than half the time a pull may take.
 _HEARTBEATS_PER_PULL = 6
 _MISSED_HEARTBEATS = 2
 _MOST_SILENCES = 2
 _RETRY_S = (0.1, 10.0)
+_PIN_ID = "Nats-Pin-Id"
+_WRONG_PIN = 423
 
 
 @dataclass(slots=True)
@@ -55,7 +58,9 @@ class PullConsumer:
     :param room: how many messages may come now.
     :param deliver: called with each message and where it stands in its stream.
     :param lost: called once, with the reason, when the consumer is gone or unusable; nothing comes any more then.
-    :param expires_s: how long a pull may wait at the server.
+    :param group: the consumer's priority group, where it is pinned to one of those who pull (ADR-42).
+    :param pinned: called when it is pinned to this one, before the first message.
+    :param expires_s: how long a pull may wait at the server; None: half a minute, or ten seconds in a group.
     :param random: for the jitter of retries; the operating system's otherwise.
     """
 
@@ -71,7 +76,9 @@ class PullConsumer:
         room: Callable[[], int],
         deliver: Callable[[Msg, Position], object],
         lost: Callable[[str], object],
-        expires_s: float = _EXPIRES_S,
+        group: str | None = None,
+        pinned: Callable[[], object] = lambda: None,
+        expires_s: float | None = None,
         random: Random | None = None,
     ) -> None:
         self._clock = clock
@@ -81,7 +88,10 @@ class PullConsumer:
         self._room = room
         self._deliver = deliver
         self._lost = lost
-        self._expires_s = expires_s
+        self._pinned = pinned
+        # What each pull says of that group: its name, and the id of the pin once the server has given one.
+        self._group: dict[str, str] = {} if group is None else {"group": group}
+        self._expires_s = expires_s or (_EXPIRES_S if group is None else _EXPIRES_PINNED_S)
         self._most_in_a_pull: int | None = None
         self._inbox: Subscription | None = None
         self._inbox_subject = ""
@@ -121,6 +131,9 @@ class PullConsumer:
             unwatch()
         self._cancel_timers()
         inbox, self._inbox = self._inbox, None
+        if inbox is not None and "id" in self._group and self._client.ready:  # so that the next one need not wait
+            unpin = self._subject.replace("CONSUMER.MSG.NEXT.", "CONSUMER.UNPIN.", 1)
+            self._client.publish(unpin, json.dumps({"group": self._group["group"]}).encode())
         return inbox
 
     def pull(self) -> None:
@@ -135,7 +148,8 @@ class PullConsumer:
         if batch <= 0:
             return
         heartbeat_ns = int(self._expires_s * 1e9) // _HEARTBEATS_PER_PULL
-        request = {"batch": batch, "expires": heartbeat_ns * _HEARTBEATS_PER_PULL, "idle_heartbeat": heartbeat_ns}
+        expires_ns = heartbeat_ns * _HEARTBEATS_PER_PULL
+        request = {"batch": batch, "expires": expires_ns, "idle_heartbeat": heartbeat_ns, **self._group}
         self._pulls += 1
         try:
             self._client.publish(self._subject, json.dumps(request).encode(), reply=self._status_subject(self._pulls))
@@ -164,6 +178,9 @@ class PullConsumer:
             pull.remaining -= 1
             if not pull.remaining:
                 self._pull = None
+        if self._group and (pin := msg.headers.get(_PIN_ID)) and pin != self._group.get("id"):
+            self._group["id"] = pin
+            self._pinned()
         self._deliver(msg, where)
         self.pull()
 
@@ -178,6 +195,9 @@ class PullConsumer:
         self._pull = None
         if self._inbox is None:  # what is on its way is still delivered, but nothing is asked for any more
             return
+        if self._group and msg.status == _WRONG_PIN:  # the next pull waits for its turn
+            self._group.pop("id", None)
+            then = Then.NEXT
         if then is Then.NEXT:
             self._all_is_well()
             self.pull()

@@ -284,6 +284,29 @@ class StatusTests(PullCase):
             self.clock.advance(60)
             self.assertEqual((self.pulls(), len(self.lost)), ([], 1))
 
+    def test_pinned(self) -> None:
+        """Pulls name the group, and the pin once there is one; when another client has it the next pull waits."""
+        told: list[int] = []
+        self.consumer = PullConsumer(
+            self.clock, self.server.js, "S", "C", room=lambda: self.room, deliver=self._deliver, lost=self.lost.append,
+            group="g", pinned=lambda: told.append(len(self.delivered)),
+        )  # fmt: skip
+        pull = self.start()
+        self.assertEqual((pull.fields["group"], "id" in pull.fields), ("g", False))
+        self.assertAlmostEqual(pull.fields["expires"] / 1e9, 10)
+        for pin in ("one", "one", "two"):
+            block = f"NATS/1.0\r\nNats-Pin-Id: {pin}\r\n\r\n".encode()
+            self.server.deliver(len(self.delivered) + 1, to=str(pull.reply), block=block)
+        self.assertEqual(told, [0, 2])
+        self.settle()
+        pull = self.pull()
+        self.assertEqual((pull.fields["group"], pull.fields["id"]), ("g", "two"))
+        self.say(pull, "423 Nats-Wrong-Pin-Id")
+        self.assertNotIn("id", self.pull().fields)
+        self.assertEqual((self.lost, self.warnings), ([], []))
+        self.consumer.stop()
+        self.assertEqual(self.pulls(), [], "it has no pin to give back")
+
     def test_small_batches(self) -> None:
         """A limit of the consumer is kept to."""
         self.say(self.start(), "409 Exceeded MaxRequestBatch of 2")
