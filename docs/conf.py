@@ -29,7 +29,7 @@ autodoc_typehints_format = "short"
 # Every reference has to lead somewhere, but for those to what is documented elsewhere, or is not part of the API.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(collections|enum|os|random|twisted|zope)\..*|Deferred|Random"),
+    ("py:.*", r"(collections|enum|os|random|twisted|zope)\..*|Deferred|Random|IReactorTime"),
     ("py:.*", r"<InterfaceClass .*"),
     ("py:.*", r"CredentialsSource|NatsClient\.\w+|(natsconnector\.nats\.subscription\.)?Owner|Header"),
     ("py:.*", r"IGateway|Connector|ConfigurationError|natsconnector\.(nats\.messaging\.Messaging|model\.route\.Route)"),
