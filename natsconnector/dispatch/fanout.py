@@ -50,6 +50,7 @@ class FanOut:
         self.parts = [Part(self, delivery, function) for function in functions]
         self._open = set(self.parts)
         self._is_held_back = False
+        self._is_answered = False
 
     def update_held_back(self) -> None:
         """A part was held back or released. The message as a whole is held back when every unfinished part is."""
@@ -95,8 +96,10 @@ class FanOut:
 
     def _answer(self) -> None:
         # A part that has ended well without a reply is one whose result comes to the reply subject by itself.
-        if not self._delivery.wants_answer or all(part.is_answered_later for part in self.parts):
+        if self._is_answered or not self._delivery.wants_answer or all(part.is_answered_later for part in self.parts):
             return
+        # A defect in what follows ends the last part a second time.
+        self._is_answered = True
         try:
             try:
                 self._delivery.answer(self._reply())

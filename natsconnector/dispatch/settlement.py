@@ -100,22 +100,29 @@ class Settlement:
             return
         told = self._answer(ending)
         try:
-            self._acknowledge(ending, told, stored)
+            if outcome.ok:
+                delivery.ack()
+            elif outcome.unfinished:
+                delivery.nak(0.0)
+            else:
+                delivery.term(outcome.error(ending.call) or "")
         except Exception:
             self._rescue(ending, is_answered=True)
+            return
+        self._note(ending, told, stored)
 
-    def _acknowledge(self, ending: Ending, told: Ending, stored: str | None) -> None:
-        delivery, outcome = ending.delivery, ending.outcome
-        if outcome.ok:
-            delivery.ack()
-        elif outcome.unfinished:
-            delivery.nak(0.0)
-        else:
-            delivery.term(outcome.error(ending.call) or "")
-            if delivery.durable and stored is None:
+    def _note(self, ending: Ending, told: Ending, stored: str | None) -> None:
+        """Tell the journal. The message has its end, which a defect there must not give it a second time."""
+        try:
+            if ending.delivery.durable and not ending.outcome.ok and stored is None:
                 self._journal.lost(ending)
-                return
-        self._journal.ended(told, stored)
+            else:
+                self._journal.ended(told, stored)
+        except Exception:
+            self._log.failure(
+                "a defect while noting the end of a message on {subject}",
+                subject=ending.delivery.subject, event="defect",
+            )  # fmt: skip
 
     def _leave(self, ending: Ending, delay_s: float) -> None:
         ending.delivery.nak(delay_s)
@@ -196,7 +203,7 @@ class Stores:
     def add(self, store: Deferred[None]) -> None:
         """Follow one that :meth:`Settlement.settle` began."""
         self._stores.add(store)
-        store.addErrback(lambda f: self._log.failure("a defect met a dead letter", f, event="defect"))
+        store.addErrback(lambda f: self._log.failure("a defect while storing a dead letter", f, event="defect"))
         store.addCallback(lambda _: self._ended(store))
 
     def cancel(self) -> None:

@@ -85,7 +85,7 @@ class FollowingSource:
         self._deliver = deliver
         self._flow = Deferred.fromCoroutine(self._run())
         self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
-        self._flow.addErrback(lambda f: self._log.failure("following the topics met a defect", f, event="defect"))
+        self._flow.addErrback(lambda f: self._log.failure("a defect while following the topics", f, event="defect"))
 
     def listen_on(self, topics: Iterable[str], since_s: float | None) -> None:
         """
@@ -158,7 +158,7 @@ class FollowingSource:
                     self._say_not_ready(str(e))
             except Exception as e:
                 self._said = str(e)
-                self._log.failure("following the topics met a defect; trying again", event="defect")
+                self._log.failure("a defect while following the topics; the connector tries again", event="defect")
             self._tell()
             if not self._is_changed:
                 await self._pause()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -35,6 +36,16 @@ class FanOutTests(SynchronousTestCase):
             part.ack()
         else:
             part.term(outcome.error(None) or "failed")
+
+    def test_defect_of_the_delivery(self) -> None:
+        """A delivery that cannot be acknowledged is answered once, though its last part ends twice."""
+        fan_out = self.fan_out("a", "b")
+        self.delivery.durable = False
+        self.delivery.ack = Mock(side_effect=[ZeroDivisionError, None])  # type: ignore[method-assign]
+        self.end(fan_out, 0, Outcome(200))
+        self.assertRaises(ZeroDivisionError, self.end, fan_out, 1, Outcome(200))
+        fan_out.parts[1].nak(30.0)
+        self.assertEqual(len(self.delivery.replies), 1)
 
     def test_interface(self) -> None:
         """A part is a delivery."""

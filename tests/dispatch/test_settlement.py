@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from natsconnector.dispatch.fanout import FanOut, Room
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
@@ -313,6 +314,25 @@ class DeadLetterTests(SettlementCase):
         self.settlement().settle(self.ending(unanswered, OK))
         self.assertEqual(unanswered.acknowledged, [("nak", 30.0)])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+    def test_defect_of_the_journal(self) -> None:
+        """A message that has its end gets no second one when counting it fails; whoever waits is answered once."""
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError
+
+        settlement = self.settlement()
+        self.patch(settlement._journal, "ended", broken)
+        self.patch(settlement._journal, "lost", broken)
+        for outcome, end in ((OK, ("ack", None)), (BAD, ("term", "figlet answered 500"))):
+            delivery = self.durable()
+            settlement.settle(self.ending(delivery, outcome))
+            self.assertEqual(delivery.acknowledged, [end])
+        whole = FakeDelivery(b"x")
+        for part in FanOut(whole, ["a", "b"], self.fail, Room(1000)).parts:
+            settlement.settle(Ending(part, FunctionCall(part.function), OK, 1, 0.1))
+        self.assertEqual((len(whole.replies), whole.acknowledged), (1, [("ack", None)]))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
 
     def test_core(self) -> None:
         """On core NATS a failing place does not keep the publisher from its answer."""
