@@ -125,8 +125,7 @@ def make_tracer(reactor: Reactor, settings: Settings) -> ITracer | None:
     from natsconnector.tracing.export import Export
     from natsconnector.tracing.spans import OpenTelemetry
 
-    subjects = (*(settings.subjects or ()), *(settings.topics or ()))
-    return OpenTelemetry(Export(reactor, __version__), settings.gateway, subjects)
+    return OpenTelemetry(Export(reactor, __version__), settings.gateway, settings.sources)
 
 
 def make_callbacks(

@@ -8,7 +8,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from natsconnector.assembly import sources
-from natsconnector.assembly.connector import make_connector
+from natsconnector.assembly.connector import make_connector, make_tracer
 from natsconnector.assembly.insight import Insight
 from natsconnector.config.reading import read
 from natsconnector.connector import Connector
@@ -19,6 +19,10 @@ from natsconnector.messages.following import FollowingSource
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.model.function import DeployedFunction
 from natsconnector.nats import PermissionsViolation
+from tests.tracing import SKIP
+
+if SKIP is None:
+    from natsconnector.tracing.spans import OpenTelemetry
 
 
 def reactor() -> Any:
@@ -128,3 +132,22 @@ class FiguresTests(SynchronousTestCase):
         for number, source in enumerate((fixed, following._sources["a"])):
             source.consumer = consumer_facts(f"C{number}", {"config": {}, "num_pending": number})
         self.assertEqual([(each.name, each.pending) for each in insight.facts().consumers], [("C0", 0), ("C1", 1)])
+
+
+class TracerTests(SynchronousTestCase):
+    """What sends traces."""
+
+    skip = SKIP
+
+    def test_subjects(self) -> None:
+        """Spans are named by the subjects of every kind that were configured."""
+        flags = {"subject": "function.call", "function-subject": "fn.*", "topics": "orders.>"}
+        settings = read(flags, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+        tracer = make_tracer(reactor(), settings)
+        assert isinstance(tracer, OpenTelemetry)
+        for subject, pattern in (
+            ("function.call", "function.call"),
+            ("fn.figlet", "fn.*"),
+            ("orders.new.x", "orders.>"),
+        ):
+            self.assertEqual([*tracer._subjects.match(subject)], [pattern])
