@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from natsconnector.messages.delivery import MessageDelivery
+from natsconnector.messages.flow import Watched
 from natsconnector.messages.replies import Replies
 from natsconnector.model.seams import IDelivery, ISource
 from natsconnector.nats import Msg, NatsClient, NatsError, Subscription
@@ -64,7 +65,7 @@ class CoreDelivery(MessageDelivery):
 
 
 @implementer(ISource)
-class CoreSource:
+class CoreSource(Watched):
     """
     Core NATS subscriptions in one queue group, so that each message reaches one of the connectors that share it.
 
@@ -76,6 +77,7 @@ class CoreSource:
     def __init__(
         self, client: NatsClient, subjects: Sequence[str], queue_group: str, replies: Replies | None = None
     ) -> None:
+        super().__init__()
         self._client = client
         self._replies = replies or Replies(client)
         self._subjects = tuple(subjects)
@@ -84,7 +86,6 @@ class CoreSource:
         self._subscriptions: dict[str, Subscription] = {}
         self._stopped = False
         self._has_told_of_acks = False
-        self._watchers: list[Callable[[], object]] = []
 
     @property
     def description(self) -> str:
@@ -135,13 +136,6 @@ class CoreSource:
                 refusal = subscription.error if subscription is not None else None
                 return f"subject {subject}: {refusal or 'not subscribed yet'}"
         return None
-
-    def watch(self, callback: Callable[[], object]) -> None:
-        self._watchers.append(callback)
-
-    def _tell(self, *_: object) -> None:
-        for callback in self._watchers:
-            callback()
 
     def hold(self, held: bool) -> None:
         pass  # what we do not read is lost: the backlog takes what it can

@@ -14,10 +14,11 @@ from zope.interface import implementer
 
 from natsconnector.messages.consumer import Wanted, look_at_stream, stream_cautions
 from natsconnector.messages.facts import NotUsable, StreamFacts
+from natsconnector.messages.flow import Flow
 from natsconnector.messages.places import Places, from_time
 from natsconnector.messages.stream import JetStreamSource
 from natsconnector.messages.topics import choose, consumer_name, overlapping
-from natsconnector.model.seams import IDelivery, ISource
+from natsconnector.model.seams import ISource
 from natsconnector.nats import ClientClosed, NatsClient, NatsError, PermissionsViolation
 from natsconnector.nats.jetstream import JetStream
 
@@ -27,7 +28,7 @@ _SEEN_BY_OTHERS_S = 60.0
 
 
 @implementer(ISource)
-class FollowingSource:
+class FollowingSource(Flow):
     """
     A durable pull consumer for each topic, all of them shared by all connectors that follow.
 
@@ -58,6 +59,7 @@ class FollowingSource:
         fixed: Sequence[str] = (),
         grace_s: float,
     ) -> None:
+        super().__init__()
         self._clock = clock
         self._client = client
         self._jetstream = jetstream
@@ -72,20 +74,10 @@ class FollowingSource:
         self._leaving: dict[str, JetStreamSource] = {}
         self._places = Places(clock, jetstream, wanted)
         self._told: set[str] = set()
-        self._deliver: Callable[[IDelivery], None] | None = None
-        self._flow: Deferred[None] | None = None
         self._waking: Deferred[None] | None = None
         self._is_changed = False
         self._is_held = False
         self._has_followed = False
-        self._said = ""
-        self._watchers: list[Callable[[], object]] = []
-
-    def start(self, deliver: Callable[[IDelivery], None]) -> None:
-        self._deliver = deliver
-        self._flow = Deferred.fromCoroutine(self._run())
-        self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
-        self._flow.addErrback(lambda f: self._log.failure("a defect while following the topics", f, event="defect"))
 
     def listen_on(self, topics: Iterable[str], since_s: float | None) -> None:
         """
@@ -120,21 +112,13 @@ class FollowingSource:
             return f"no function is annotated with a topic of stream {self._wanted.stream}: there is nothing to take"
         return next((reason for each in self._sources.values() if (reason := each.not_ready) is not None), None)
 
-    def watch(self, callback: Callable[[], object]) -> None:
-        self._watchers.append(callback)
-
-    def _tell(self) -> None:
-        for callback in self._watchers:
-            callback()
-
     def hold(self, held: bool) -> None:
         self._is_held = held
         for source in self._sources.values():
             source.hold(held)
 
     def stop(self) -> Deferred[None]:
-        if self._flow is not None:
-            self._flow.cancel()
+        self._cancel()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -252,8 +236,3 @@ class FollowingSource:
                     subject=topic, stream=stream.name, reason=reason, event="topic_left_out",
                 )  # fmt: skip
         self._told = {*cautions, *left_out}
-
-    def _say_not_ready(self, reason: str) -> None:
-        if reason != self._said:
-            self._said = reason
-            self._log.error("not ready, trying again for ever: {reason}", reason=reason, event="not_ready")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -12,12 +10,13 @@ from zope.interface import implementer
 
 from natsconnector.messages.consumer import Opened, Wanted, consumer_cautions, open_consumer, stream_cautions
 from natsconnector.messages.facts import ConsumerFacts, NotUsable, consumer_facts
+from natsconnector.messages.flow import Flow
 from natsconnector.messages.gate import Gate
 from natsconnector.messages.in_hand import InHand, JetStreamDelivery
 from natsconnector.messages.replies import Replies
 from natsconnector.messages.room import Room
 from natsconnector.model.retries import doubled_s
-from natsconnector.model.seams import IDelivery, ISource
+from natsconnector.model.seams import ISource
 from natsconnector.nats import ClientClosed, Msg, NatsClient, NatsError, Status
 from natsconnector.nats.jetstream import NO_CONSUMER, NO_STREAM, JetStream, JetStreamError, Position, PullConsumer
 
@@ -28,7 +27,7 @@ _LOOK_ORDERED_S = 1.0
 
 
 @implementer(ISource)
-class JetStreamSource:
+class JetStreamSource(Flow):
     """
     A durable pull consumer of a stream, shared by all connectors that name it.
 
@@ -53,6 +52,7 @@ class JetStreamSource:
         replies: Replies | None = None,
         tells_of_stream: bool = True,
     ) -> None:
+        super().__init__()
         self._clock = clock
         self._client = client
         self._jetstream = jetstream
@@ -78,19 +78,7 @@ class JetStreamSource:
         self._cautions: set[str] = set()
         self._pulling: PullConsumer | None = None
         self._lost: Deferred[str] | None = None
-        self._deliver: Callable[[IDelivery], None] | None = None
-        self._flow: Deferred[None] | None = None
-        self._watchers: list[Callable[[], object]] = []
-        self._said = ""
         self._told_refusal: str | None = None
-
-    def start(self, deliver: Callable[[IDelivery], None]) -> None:
-        self._deliver = deliver
-        self._flow = Deferred.fromCoroutine(self._run())
-        self._flow.addErrback(lambda f: f.trap(CancelledError, ClientClosed) and None)
-        self._flow.addErrback(
-            lambda f: self._log.failure("a defect while taking messages from JetStream", f, event="defect")
-        )
 
     @property
     def not_ready(self) -> str | None:
@@ -108,17 +96,9 @@ class JetStreamSource:
         """Since the oldest message was published that is here, or was given back; 0 without any."""
         return self._in_hand.oldest_s
 
-    def watch(self, callback: Callable[[], object]) -> None:
-        self._watchers.append(callback)
-
-    def _tell(self) -> None:
-        for callback in self._watchers:
-            callback()
-
     def stop(self) -> Deferred[None]:
         pulling = self._pulling
-        if self._flow is not None:
-            self._flow.cancel()
+        self._cancel()
         return Deferred.fromCoroutine(self._stop(pulling))
 
     async def _stop(self, pulling: PullConsumer | None) -> None:
@@ -280,9 +260,3 @@ class JetStreamSource:
     def _hand_on(self, delivery: JetStreamDelivery) -> None:
         assert self._deliver is not None
         self._deliver(delivery)
-
-    def _say_not_ready(self, reason: str) -> None:
-        if reason != self._said:
-            self._said = reason
-            self._log.error("not ready: {reason}; the connector tries again for ever", reason=reason, event="not_ready")
-            self._tell()
