@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import wraps
+from typing import Any
 
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 
 from natsconnector.config import reading
 from natsconnector.config.flags import NATS, Flag
@@ -34,6 +37,23 @@ def add_flags(parser: argparse.ArgumentParser, names: Collection[str], title: st
             group.add_argument(f"--{flag.name}", metavar=flag.metavar, action=action, help=text)
 
 
+def command(
+    work: Callable[[Reactor, argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, None]],
+) -> Callable[..., Deferred[None]]:
+    """
+    ``run(reactor, arguments, *, environment)`` of a command: a Deferred that fires when its ``work`` is done, and fails
+    with ``SystemExit``: a text, or 1 when all was said, where the command did not succeed.
+    """
+
+    @wraps(work)
+    def run(
+        reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
+    ) -> Deferred[None]:
+        return Deferred.fromCoroutine(work(reactor, arguments, environment))
+
+    return run
+
+
 def read(
     arguments: argparse.Namespace,
     names: Collection[str],
@@ -55,6 +75,14 @@ def read(
     others = {name for flag in FLAGS if flag.name not in names for name in _environment_names(flag)}
     own = {name: value for name, value in environment.items() if name not in others}
     return reading.read(given, own, is_whole=is_whole)
+
+
+def read_or_exit(arguments: argparse.Namespace, names: Collection[str], environment: Mapping[str, str]) -> Settings:
+    """The same, for a command that ends at a fault. :raises SystemExit: the text has all faults."""
+    try:
+        return read(arguments, names, environment)
+    except reading.ConfigurationError as e:
+        raise SystemExit("this configuration cannot work:\n  " + "\n  ".join(e.faults)) from None
 
 
 def _joined(value: str | list[str] | None) -> str | None:

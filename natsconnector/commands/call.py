@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 
-from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
+from natsconnector.commands.arguments import NATS_FLAGS, add_flags, command, connected, read_or_exit
 from natsconnector.config.nats_client import nats_client
-from natsconnector.config.reading import ConfigurationError
 from natsconnector.messages.in_hand import REPLY_SUBJECT
 from natsconnector.nats import Msg, NatsClient, NatsError
 from natsconnector.reactors import Reactor
@@ -36,18 +34,10 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(
-    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
-) -> Deferred[None]:
+@command
+async def run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Do it; fails with ``SystemExit`` when the call did."""
-    return Deferred.fromCoroutine(_run(reactor, arguments, environment))
-
-
-async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    try:
-        settings = read(arguments, _FLAGS, environment)
-    except ConfigurationError as e:
-        raise SystemExit("this configuration cannot work:\n  " + "\n  ".join(e.faults)) from None
+    settings = read_or_exit(arguments, _FLAGS, environment)
     (subject, *_) = settings.subjects or ("function.call",)
     params = {"body": _body(arguments), "callback_url": arguments.callback_url}
     client = nats_client(reactor, settings, "natsconnector call")

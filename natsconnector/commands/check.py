@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from natsconnector.assembly.sources import look_around, make_jetstream, never_topics, wanted
-from natsconnector.commands.arguments import add_flags, connected, read
+from natsconnector.commands.arguments import add_flags, command, connected, read
 from natsconnector.config.nats_client import nats_client
 from natsconnector.config.reading import ConfigurationError
 from natsconnector.config.settings import FLAGS, Settings
@@ -58,14 +55,9 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(
-    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
-) -> Deferred[None]:
+@command
+async def run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Do it; fails with ``SystemExit`` when anything is missing."""
-    return Deferred.fromCoroutine(_run(reactor, arguments, environment))
-
-
-async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     try:
         settings = read(arguments, _FLAGS, environment, is_whole=True)
     except ConfigurationError as e:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,8 +15,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed, r
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from natsconnector.commands.arguments import read
-from natsconnector.config.reading import ConfigurationError
+from natsconnector.commands.arguments import command, read_or_exit
 from natsconnector.model.shown import shown
 from natsconnector.reactors import Reactor
 
@@ -40,21 +38,13 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(
-    reactor: Reactor, arguments: argparse.Namespace, *, environment: Mapping[str, str] = os.environ
-) -> Deferred[None]:
+@command
+async def run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Do it; fails with ``SystemExit`` when the connector is not well."""
-    return Deferred.fromCoroutine(_run(reactor, arguments, environment))
-
-
-async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     path = ""
     url: str | None = arguments.url
     if url is None:
-        try:
-            admin = read(arguments, _FLAGS, environment).admin
-        except ConfigurationError as e:
-            raise SystemExit("this configuration cannot work:\n  " + "\n  ".join(e.faults)) from None
+        admin = read_or_exit(arguments, _FLAGS, environment).admin
         if admin is None:
             print("not asked: --admin is none")
             return

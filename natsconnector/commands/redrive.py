@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
-
 from natsconnector.assembly.sources import make_jetstream
-from natsconnector.commands.arguments import NATS_FLAGS, add_flags, connected, read
-from natsconnector.commands.progress import Output, Progress
+from natsconnector.commands.arguments import NATS_FLAGS, add_flags, command, connected, read_or_exit
+from natsconnector.commands.progress import Progress
 from natsconnector.config import nats_values, values
 from natsconnector.config.nats_client import nats_client
-from natsconnector.config.reading import ConfigurationError
 from natsconnector.config.settings import Settings
 from natsconnector.messages.redrive import CannotRemove, Redrive, Result, Selection, Tally
 from natsconnector.nats import NatsClient, NatsError
@@ -69,32 +65,20 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(
-    reactor: Reactor,
-    arguments: argparse.Namespace,
-    *,
-    environment: Mapping[str, str] = os.environ,
-    output: Output | None = None,
-) -> Deferred[None]:
+@command
+async def run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """
     Do it; fires when all that was asked for is put back.
 
     Fails with ``SystemExit``: 1 when dead letters are left that were to be put back, a text when nothing could be done.
     """
-    return Deferred.fromCoroutine(_run(reactor, arguments, environment, output or sys.stdout))
-
-
-async def _run(reactor: Reactor, arguments: argparse.Namespace, environment: Mapping[str, str], output: Output) -> None:
-    try:
-        settings = read(arguments, _FLAGS, environment)
-    except ConfigurationError as e:
-        raise SystemExit("this configuration cannot work:\n  " + "\n  ".join(e.faults)) from None
+    settings = read_or_exit(arguments, _FLAGS, environment)
     client = nats_client(reactor, settings, "natsconnector redrive")
     try:
         client.start()
         await connected(reactor, client, arguments.wait)
         targets = _targets(arguments, settings)
-        await _redrive(reactor, client, make_jetstream(client, settings), arguments, targets, output)
+        await _redrive(reactor, client, make_jetstream(client, settings), arguments, targets)
     except CannotRemove as e:
         raise SystemExit(f"nothing is put back: {e}") from None
     except NatsError as e:
@@ -109,14 +93,13 @@ async def _redrive(
     jetstream: JetStream,
     arguments: argparse.Namespace,
     targets: Sequence[str],
-    output: Output,
 ) -> None:
     try:
         state = (await jetstream.stream(arguments.stream)).get("state", {})
     except JetStreamError as e:
         raise SystemExit(f"stream {arguments.stream}: {e}") from None
     total, last = int(state.get("messages", 0)), int(state.get("last_seq", 0))
-    progress = Progress(reactor, output, total)
+    progress = Progress(reactor, sys.stdout, total)
     tally = Tally()
     redrive = Redrive(
         client,

@@ -215,7 +215,8 @@ class RedriveTests(RedriveCase):
         self.repaired = True
         arguments = parse("--stream", "DEAD", "--nats", self.server.url)
         output = io.StringIO()
-        await redrive.run(reactor, arguments, environment={}, output=output)
+        self.patch(sys, "stdout", output)
+        await redrive.run(reactor, arguments, environment={})
         self.assertEqual(output.getvalue(), "2 dead letters: 2 put back\n")
         await self.when_settled()
         self.assertEqual(self.gateway.count(), {b"good": 2, b"bad": 2})

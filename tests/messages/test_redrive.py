@@ -46,7 +46,7 @@ class ArgumentsTests(SynchronousTestCase):
         """A configuration that cannot work ends it with the reasons."""
         arguments = parse("--stream", "D", "--nats", "http://x", "--nats-user", "me")
         reactor: Any = MemoryReactorClock()
-        ended = redrive.run(reactor, arguments, environment={}, output=io.StringIO())
+        ended = redrive.run(reactor, arguments, environment={})
         said = str(self.failureResultOf(ended, SystemExit).value)
         self.assertIn("--nats: is not a NATS server's URL", said)
 
@@ -63,7 +63,7 @@ class ArgumentsTests(SynchronousTestCase):
     def test_no_server(self) -> None:
         """It does not wait for NATS for ever."""
         reactor: Any = MemoryReactorClock()
-        ended = redrive.run(reactor, parse("--stream", "D", "--wait", "3"), environment={}, output=io.StringIO())
+        ended = redrive.run(reactor, parse("--stream", "D", "--wait", "3"), environment={})
         self.assertNoResult(ended)
         reactor.pump([1, 1, 1.5])
         self.assertIn("no connection to NATS within 3 s", str(self.failureResultOf(ended, SystemExit).value))
