@@ -19,7 +19,7 @@ from natsconnector.model.seams import IDelivery, ReplyNotSent, ReplyTooLarge
 _MOST_ANSWER_BYTES = 8 << 20
 
 
-class Room:
+class AnswerRoom:
     """
     Room for answers that wait for those of other functions: one for all messages, since a function that answers at
     once and one that hangs would else have an answer kept for each message of the backlog.
@@ -41,7 +41,7 @@ class FanOut:
     """
 
     def __init__(
-        self, delivery: IDelivery, functions: list[str], not_sent: Callable[[ReplyNotSent], object], room: Room
+        self, delivery: IDelivery, functions: list[str], not_sent: Callable[[ReplyNotSent], object], room: AnswerRoom
     ) -> None:
         self._delivery = delivery
         self._not_sent = not_sent

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from natsconnector.dispatch.adaptive import AdaptiveLimits
 from natsconnector.dispatch.backlog import Backlog
-from natsconnector.dispatch.fanout import FanOut, Room
+from natsconnector.dispatch.fanout import AnswerRoom, FanOut
 from natsconnector.dispatch.job import Arrival, Job, job_of
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import Refused
@@ -57,7 +57,7 @@ class Intake:
         self._defect_attempts = defect_attempts
         # Messages that came before it was known which functions they are for.
         self._unplanned: list[Arrival] = []
-        self._answers = Room(backlog.most_bytes)
+        self._answers = AnswerRoom(backlog.most_bytes)
 
     def take(self, delivery: IDelivery, received_at: float) -> Outcome | None:
         """Take the calls of a message into the backlog; returns why it gets none, if so."""

@@ -15,11 +15,11 @@ from zope.interface import implementer
 
 from natsconnector.gateway.connection import Connection, Exchange
 from natsconnector.gateway.endpoint import gateway_endpoint
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 from natsconnector.gateway.origin import Origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
-from natsconnector.gateway.room import Room
+from natsconnector.gateway.room import ResponseRoom
 from natsconnector.gateway.timeouts import Timeouts
 from natsconnector.reactors import Reactor
 
@@ -43,7 +43,7 @@ class GatewayAgent:
         ten seconds.
     :param max_connections: how many idle connections are kept; how many requests run at once is the caller's to bound.
     :param max_response_bytes: of a response's body; the connection of a longer one is closed.
-    :param max_held_bytes: of the responses that are coming, all together, as :class:`Room` says.
+    :param max_held_bytes: of the responses that are coming, all together, as :class:`ResponseRoom` says.
     :param ca_file: PEM file of the authorities that are trusted for ``https``; None trusts the system's.
     """
 
@@ -59,7 +59,7 @@ class GatewayAgent:
         ca_file: str | None = None,
     ) -> None:
         self.max_response_bytes = max_response_bytes
-        self.room = Room(max_held_bytes)
+        self.room = ResponseRoom(max_held_bytes)
         self._reactor = reactor
         self._origin = origin
         self._timeout_s = timeout_s
@@ -76,7 +76,7 @@ class GatewayAgent:
         self._closing: set[Connection] = set()
         self._when_closed: list[Deferred[None]] = []
 
-    def exchange(self, request: bytes, timeout_s: float, *, head_only: bool = False) -> Deferred[Reply]:
+    def exchange(self, request: bytes, timeout_s: float, *, head_only: bool = False) -> Deferred[Response]:
         """
         Send a request and read its response. Cancelling closes its connection.
 
@@ -178,8 +178,8 @@ class GatewayAgent:
             body = b""  # RFC 9110, 8.6: a length is expected
         lines = [(name, value) for name, values in (headers or Headers()).getAllRawHeaders() for value in values]
         request = encode_request(method, target, self._origin.host_header.encode(), lines, body)
-        reply = await self.exchange(request, self._timeout_s, head_only=method == b"HEAD")
-        return WholeResponse(reply)
+        response = await self.exchange(request, self._timeout_s, head_only=method == b"HEAD")
+        return WholeResponse(response)
 
     def _target(self, uri: bytes) -> bytes:
         parsed = URI.fromBytes(uri)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from natsconnector.gateway.credentials import BasicAuth, CredentialsFault
 from natsconnector.gateway.http import USER_AGENT, GatewayHttp
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 from natsconnector.gateway.outcomes import START_TIME, outcome_of, outcome_without
 from natsconnector.gateway.request import FRAMING, BadRequest, encode_head
 from natsconnector.model.call import CALL_ID, CALLBACK_URL, FunctionCall
@@ -168,12 +168,12 @@ class GatewayClient:
             lines += 1
         return encode_head("".join(parts), lines)
 
-    def _outcome(self, reply: Reply, call: FunctionCall) -> Outcome:
-        if call.asynchronous and not self._marks_answers and reply.header(START_TIME) is not None:
+    def _outcome(self, response: Response, call: FunctionCall) -> Outcome:
+        if call.asynchronous and not self._marks_answers and response.header(START_TIME) is not None:
             self._marks_answers = True
-        if reply.status == 401 and self._credentials is not None:
+        if response.status == 401 and self._credentials is not None:
             self._credentials.forget()
-        return outcome_of(reply, call, self._marks_answers)
+        return outcome_of(response, call, self._marks_answers)
 
     def _tell_no_credentials(self, reason: str) -> None:
         """In the log, which may know the file, and not for every call."""

@@ -27,8 +27,8 @@ from natsconnector.gateway.errors import (
     TimedOut,
     cause,
 )
-from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Reply, ResponseParser
-from natsconnector.gateway.room import Room
+from natsconnector.gateway.http1 import BadResponse, BodyTooLarge, Response, ResponseParser
+from natsconnector.gateway.room import ResponseRoom
 from natsconnector.gateway.timeouts import Timeouts
 
 # A request of so many bytes over TLS counts as sent when its response comes; of a longer one the transport is asked.
@@ -40,7 +40,7 @@ class Pool(Shape):
     """What a connection tells whoever made it."""
 
     max_response_bytes: int
-    room: Room
+    room: ResponseRoom
 
     def rests(self, connection: Connection) -> None:
         """It can carry another request."""
@@ -77,7 +77,7 @@ class Exchange:
         self.connecting: Deferred[Any] | None = None
         self.sent = False
         self.ended = False
-        self.when_done: Deferred[Reply] = Deferred(self._give_up)
+        self.when_done: Deferred[Response] = Deferred(self._give_up)
         self._timeouts = timeouts
         timeouts.begin(self)
 
@@ -101,12 +101,12 @@ class Exchange:
         if not self.ended:
             self.fail(NotConnected(cause(failure)))
 
-    def succeed(self, reply: Reply) -> None:
+    def succeed(self, response: Response) -> None:
         """The response is whole."""
         self.ended = True
         self.connection = None
         self._timeouts.end(self)
-        self.when_done.callback(reply)
+        self.when_done.callback(response)
 
     def fail(self, problem: NoResponse) -> None:
         """There will be no whole response: whatever is under way for it is given up."""
@@ -124,7 +124,7 @@ class Exchange:
         what = "did not end its answer" if self.begun else "did not answer" if self.sent else "no connection"
         self.fail(TimedOut(f"{what} within {self._timeouts.length_s:g} s", sent=self.sent, begun=self.begun))
 
-    def _give_up(self, cancelled: Deferred[Reply]) -> None:
+    def _give_up(self, cancelled: Deferred[Response]) -> None:
         self.fail(GivenUp("given up", sent=self.sent, begun=self.begun))
 
 
@@ -261,14 +261,14 @@ class Connection(Protocol):
             exchange.fail(ResponseTooLarge(f"larger than {self._pool.max_response_bytes} bytes"))
             return
         self._exchange = None
-        reply = parser.reply()
+        response = parser.response()
         if self._unsent:  # it came before the request was all sent, and nobody may read the rest
             self.abort()
         elif parser.keep_alive:
             self._pool.rests(self)
         else:
             self.close()
-        exchange.succeed(reply)
+        exchange.succeed(response)
         self._pool.room.leave(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -282,7 +282,7 @@ class Connection(Protocol):
             return
         begun = exchange.begun
         if begun and reason.check(error.ConnectionDone) and self._parser.receive_eof():
-            exchange.succeed(self._parser.reply())
+            exchange.succeed(self._parser.response())
         else:
             exchange.fail((ResponseCut if begun else BrokeOff)(cause(reason)))
 

@@ -12,7 +12,7 @@ from twisted.web.http_headers import Headers
 
 from natsconnector import __version__
 from natsconnector.gateway.agent import GatewayAgent
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 from natsconnector.gateway.origin import Origin, parse_origin
 from natsconnector.gateway.request import BadRequest, encode_request
 from natsconnector.gateway.response import WholeResponse
@@ -101,8 +101,8 @@ class GatewayHttp(HTTPClient):
         """Close the idle connections."""
         return self.agent.close()
 
-    def _response(self, reply: Reply) -> _Response:
-        return _Response(WholeResponse(reply), self._cookiejar)
+    def _response(self, response: Response) -> _Response:
+        return _Response(WholeResponse(response), self._cookiejar)
 
 
 def _raw(headers: Any) -> list[tuple[bytes, bytes]]:

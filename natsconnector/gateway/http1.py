@@ -50,7 +50,7 @@ class BodyTooLarge(Exception):
     """The body of a response exceeds the limit."""
 
 
-class Reply:
+class Response:
     """
     A whole response.
 
@@ -67,7 +67,7 @@ class Reply:
         self.body = body
 
     def __repr__(self) -> str:
-        return f"<Reply {self.status}, {len(self.body)} bytes>"
+        return f"<Response {self.status}, {len(self.body)} bytes>"
 
     @cached_property
     def headers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -165,11 +165,11 @@ class ResponseParser:
         self.complete = self._until_eof
         return self.complete
 
-    def reply(self) -> Reply:
+    def response(self) -> Response:
         """The response, once it is whole. It is not kept: a connection may rest for long."""
-        reply = Reply(self._status, self._head, bytes(self._body))
+        response = Response(self._status, self._head, bytes(self._body))
         self._head = self._body = b""
-        return reply
+        return response
 
     def _receive_head(self, data: bytes) -> None:
         if self._raw:

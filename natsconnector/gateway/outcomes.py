@@ -11,7 +11,7 @@ from typing import overload
 from twisted.python.failure import Failure
 
 from natsconnector.gateway.errors import GivenUp, NoResponse, NotConnected, ResponseTooLarge, TimedOut
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import BAD_GATEWAY, TIMED_OUT, TOO_LARGE, Outcome, failed, unfinished
@@ -35,20 +35,20 @@ START_TIME = b"X-Start-Time"
 """The gateway's mark on what its function routes answer."""
 
 
-class ReplyHeaders(Sequence[Header]):
-    """The headers of a reply as text, made when somebody looks: of most calls nobody asks for an answer."""
+class ResponseHeaders(Sequence[Header]):
+    """The headers of a response as text, made when somebody looks: of most calls nobody asks for an answer."""
 
-    __slots__ = ("_headers", "_reply")
+    __slots__ = ("_headers", "_response")
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, response: Response) -> None:
+        self._response = response
         self._headers: tuple[Header, ...] | None = None
 
     def _texts(self) -> tuple[Header, ...]:
         headers = self._headers
         if headers is None:
             found = []
-            for line in self._reply.head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
+            for line in self._response.head.decode("utf-8", "surrogateescape").split("\r\n")[1:]:
                 name, _, value = line.partition(":")
                 found.append((name, value.strip(" \t")))
             headers = self._headers = tuple(found)
@@ -69,7 +69,7 @@ class ReplyHeaders(Sequence[Header]):
         return len(self._texts())
 
     def __eq__(self, other: object) -> bool:
-        return self._texts() == (other._texts() if isinstance(other, ReplyHeaders) else other)
+        return self._texts() == (other._texts() if isinstance(other, ResponseHeaders) else other)
 
     def __hash__(self) -> int:
         return hash(self._texts())
@@ -78,35 +78,35 @@ class ReplyHeaders(Sequence[Header]):
         return repr(self._texts())
 
 
-def outcome_of(reply: Reply, call: FunctionCall, marks_answers: bool) -> Outcome:
+def outcome_of(response: Response, call: FunctionCall, marks_answers: bool) -> Outcome:
     """
     What an answer says.
 
     :param marks_answers: this gateway is known to set ``X-Start-Time`` on whatever its function routes answer.
     """
-    status = reply.status
+    status = response.status
     if 200 <= status < 300:
-        return Outcome(status, reply.body, ReplyHeaders(reply))
+        return Outcome(status, response.body, ResponseHeaders(response))
     not_executed = final = gateway_down = not_deployed = False
     if status == 500:
-        if call.asynchronous and reply.body.startswith(_NOT_QUEUED):
-            reason = reply.body[len(_NOT_QUEUED) : 1000]
+        if call.asynchronous and response.body.startswith(_NOT_QUEUED):
+            reason = response.body[len(_NOT_QUEUED) : 1000]
             final = reason.startswith(_TOO_LARGE)
             not_executed = not final and _NOT_PUBLISHED.search(reason) is not None
     elif status == 404:
-        if not call.asynchronous and _is_lookup_fault(reply, call):
-            not_deployed = _PROVIDER_SAYS_NO in reply.body[:1000]
+        if not call.asynchronous and _is_lookup_fault(response, call):
+            not_deployed = _PROVIDER_SAYS_NO in response.body[:1000]
             gateway_down = not_executed = not not_deployed
     elif status in (502, 503, 504):
         # The gateway marks the answers of functions, and its own when a function cannot be reached, alike.
-        gateway_down = marks_answers and reply.header(START_TIME) is None
+        gateway_down = marks_answers and response.header(START_TIME) is None
     return Outcome(
         status,
-        reply.body,
-        ReplyHeaders(reply),
+        response.body,
+        ResponseHeaders(response),
         not_executed=not_executed,
         final=final,
-        retry_after_s=_retry_after_s(reply),
+        retry_after_s=_retry_after_s(response),
         gateway_down=gateway_down,
         not_deployed=not_deployed,
     )
@@ -135,16 +135,16 @@ def outcome_without(failure: Failure, call: FunctionCall) -> Outcome:
     return failed(BAD_GATEWAY, reason)
 
 
-def _is_lookup_fault(reply: Reply, call: FunctionCall) -> bool:
+def _is_lookup_fault(response: Response, call: FunctionCall) -> bool:
     """The gateway, not a function, says that it has not found this one."""
-    rest = reply.body.removeprefix(_NOT_FOUND + call.function.encode())
+    rest = response.body.removeprefix(_NOT_FOUND + call.function.encode())
     # The gateway may have added the namespace.
-    return len(rest) < len(reply.body) and rest[:1] in (b":", b".") and reply.header(START_TIME) is None
+    return len(rest) < len(response.body) and rest[:1] in (b":", b".") and response.header(START_TIME) is None
 
 
-def _retry_after_s(reply: Reply) -> float | None:
+def _retry_after_s(response: Response) -> float | None:
     """Seconds from now, of a ``Retry-After`` in either of its forms (RFC 9110, 10.2.3); None when it is neither."""
-    value = reply.header(b"Retry-After")
+    value = response.header(b"Retry-After")
     if value is None:
         return None
     text = value[:100].decode("ascii", "replace")

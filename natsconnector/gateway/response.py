@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 
 
 @implementer(IResponse)
@@ -19,18 +19,18 @@ class WholeResponse:
     """
     A response whose body is there already: delivered at once, and as often as it is asked for.
 
-    :param reply: what came.
+    :param response: what came.
     """
 
     request: Any = None
     previousResponse: IResponse | None = None
 
-    def __init__(self, reply: Reply) -> None:
-        self.code = reply.status
-        self.phrase = reply.phrase
-        self.version = reply.version
-        self.length = len(reply.body)
-        self._reply = reply
+    def __init__(self, response: Response) -> None:
+        self.code = response.status
+        self.phrase = response.phrase
+        self.version = response.version
+        self.length = len(response.body)
+        self._response = response
         self._headers: Headers | None = None
 
     @property
@@ -38,15 +38,15 @@ class WholeResponse:
         """Made when somebody asks."""
         if self._headers is None:
             self._headers = Headers()
-            for name, value in self._reply.headers:
+            for name, value in self._response.headers:
                 self._headers.addRawHeader(name, value)
         return self._headers
 
     def deliverBody(self, protocol: IProtocol) -> None:
         transport: Any = None
         protocol.makeConnection(transport)
-        if self._reply.body:
-            protocol.dataReceived(self._reply.body)
+        if self._response.body:
+            protocol.dataReceived(self._response.body)
         protocol.connectionLost(Failure(ResponseDone()))
 
     def setPreviousResponse(self, response: IResponse) -> None:

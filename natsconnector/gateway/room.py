@@ -18,7 +18,7 @@ class Reader(Protocol):
         """Read on."""
 
 
-class Room:
+class ResponseRoom:
     """
     Room for responses that are not whole yet. Who has much of one when it is full reads on when others are done.
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from natsconnector.dispatch.fanout import FanOut, Room
+from natsconnector.dispatch.fanout import AnswerRoom, FanOut
 from natsconnector.model.call import FunctionCall
 from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.reply import reply_to
@@ -21,7 +21,7 @@ class FanOutTests(SynchronousTestCase):
     """Parts and the whole."""
 
     def setUp(self) -> None:
-        self.room = Room(1 << 30)
+        self.room = AnswerRoom(1 << 30)
 
     def fan_out(self, *functions: str, **more: Any) -> FanOut:
         self.delivery = FakeDelivery(b"payload", durable=True, **more)
@@ -77,7 +77,7 @@ class FanOutTests(SynchronousTestCase):
 
     def test_room(self) -> None:
         """Answers that wait for others share the room of all messages, and leave it with the last one's."""
-        self.room = Room(100)
+        self.room = AnswerRoom(100)
         first, second = self.fan_out("a", "b"), self.fan_out("a", "b")
         self.end(first, 0, Outcome(200, b"x" * 60, [("X-Large", "h" * 1000)]))
         self.assertEqual(first.parts[0].reply and first.parts[0].reply.headers, ())
@@ -100,7 +100,7 @@ class FanOutTests(SynchronousTestCase):
 
     def test_room_of_what_is_left(self) -> None:
         """A message that is given back to its stream leaves the room as well, and so does one whose end fails."""
-        self.room = Room(100)
+        self.room = AnswerRoom(100)
         fan_out = self.fan_out("a", "b", identity="S-1")
         self.end(fan_out, 0, Outcome(200, b"x" * 60))
         fan_out.parts[1].nak(5.0)

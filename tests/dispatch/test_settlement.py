@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from natsconnector.dispatch.fanout import FanOut, Room
+from natsconnector.dispatch.fanout import AnswerRoom, FanOut
 from natsconnector.dispatch.settlement import Settlement
 from natsconnector.journal.journal import Journal
 from natsconnector.model.call import FunctionCall
@@ -329,7 +329,7 @@ class DeadLetterTests(SettlementCase):
             settlement.settle(self.ending(delivery, outcome))
             self.assertEqual(delivery.acknowledged, [end])
         whole = FakeDelivery(b"x")
-        for part in FanOut(whole, ["a", "b"], self.fail, Room(1000)).parts:
+        for part in FanOut(whole, ["a", "b"], self.fail, AnswerRoom(1000)).parts:
             settlement.settle(Ending(part, FunctionCall(part.function), OK, 1, 0.1))
         self.assertEqual((len(whole.replies), whole.acknowledged), (1, [("ack", None)]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)

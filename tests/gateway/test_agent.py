@@ -16,9 +16,9 @@ from natsconnector.gateway import agent, errors
 from natsconnector.gateway.agent import IDLE_CONNECTION_S, GatewayAgent
 from natsconnector.gateway.connection import Connection
 from natsconnector.gateway.endpoint import TlsFault
-from natsconnector.gateway.http1 import Reply
+from natsconnector.gateway.http1 import Response
 from natsconnector.gateway.origin import parse_origin
-from natsconnector.gateway.room import Room
+from natsconnector.gateway.room import ResponseRoom
 from tests.gateway.servers import answer
 from tests.gateway.wires import Endpoint, Wire
 
@@ -41,15 +41,15 @@ class AgentCase(SynchronousTestCase):
             self.clock, parse_origin("http://gateway:8080"), timeout_s=60, max_connections=2, max_response_bytes=100
         )
 
-    def exchange(self, timeout_s: float = 10.0) -> Deferred[Reply]:
+    def exchange(self, timeout_s: float = 10.0) -> Deferred[Response]:
         return self.agent.exchange(GET, timeout_s)
 
-    def one(self) -> tuple[Deferred[Reply], Wire]:
+    def one(self) -> tuple[Deferred[Response], Wire]:
         """A request that was sent on a connection of its own."""
         exchange = self.exchange()
         return exchange, self.endpoint.accept()
 
-    def problem(self, exchange: Deferred[Reply], kind: type[errors.NoResponse]) -> errors.NoResponse:
+    def problem(self, exchange: Deferred[Response], kind: type[errors.NoResponse]) -> errors.NoResponse:
         """What it failed with; nothing is left of it."""
         problem = self.failureResultOf(exchange, kind).value
         assert isinstance(problem, errors.NoResponse)
@@ -63,12 +63,12 @@ class RoomTests(AgentCase):
     def setUp(self) -> None:
         super().setUp()
         self.agent.max_response_bytes = 1_000_000
-        self.agent.room = Room(200_000)
+        self.agent.room = ResponseRoom(200_000)
 
-    def many(self, number: int) -> list[tuple[Deferred[Reply], Wire]]:
+    def many(self, number: int) -> list[tuple[Deferred[Response], Wire]]:
         return [self.one() for _ in range(number)]
 
-    def read_by(self, exchanges: list[tuple[Deferred[Reply], Wire]]) -> list[bool]:
+    def read_by(self, exchanges: list[tuple[Deferred[Response], Wire]]) -> list[bool]:
         """Of which connections more is read."""
         return [wire.producerState == "producing" for _, wire in exchanges]
 

@@ -16,7 +16,7 @@ from natsconnector.gateway.http1 import (
     MAX_INTERIM_RESPONSES,
     BadResponse,
     BodyTooLarge,
-    Reply,
+    Response,
     ResponseParser,
 )
 from tests.nats import profile  # noqa: F401
@@ -170,7 +170,7 @@ BAD = [
     (CHUNKED + b"0\r\nA(: 1\r\n\r\n", "a header line has no valid name"),
 ]  # fmt: skip
 
-Result = tuple[Reply | None, bool, str | None]
+Result = tuple[Response | None, bool, str | None]
 
 
 def read(pieces: list[bytes], *, eof: bool = False, head_only: bool = False, limit: int = LIMIT) -> Result:
@@ -187,16 +187,16 @@ def read(pieces: list[bytes], *, eof: bool = False, head_only: bool = False, lim
         return None, False, str(e)
     except BodyTooLarge:
         return None, False, "too large"
-    return (parser.reply() if parser.complete else None), parser.keep_alive, None
+    return (parser.response() if parser.complete else None), parser.keep_alive, None
 
 
 class ResponseCase(SynchronousTestCase):
     """What a response has to be."""
 
     def check(self, good: Good, pieces: list[bytes]) -> None:
-        reply, keep_alive, reason = read(pieces, eof=good.eof, head_only=good.head_only)
-        assert reply is not None, (reason, good)
-        found = (reply.status, reply.body, reply.headers, keep_alive)
+        response, keep_alive, reason = read(pieces, eof=good.eof, head_only=good.head_only)
+        assert response is not None, (reason, good)
+        found = (response.status, response.body, response.headers, keep_alive)
         self.assertEqual(found, (good.status, good.body, good.headers, good.keep_alive), good)
 
 
@@ -213,8 +213,8 @@ class ParserTests(ResponseCase):
         for good in GOOD:
             self.check(good, [bytes([byte]) for byte in good.data])
             if not good.eof:
-                reply, _, reason = read([bytes([byte]) for byte in good.data[:-1]], head_only=good.head_only)
-                self.assertEqual((reply, reason), (None, None), good)
+                response, _, reason = read([bytes([byte]) for byte in good.data[:-1]], head_only=good.head_only)
+                self.assertEqual((response, reason), (None, None), good)
 
     def test_every_split(self) -> None:
         """It is the same wherever it is cut in two."""
@@ -232,8 +232,10 @@ class ParserTests(ResponseCase):
                 for begin in range(0, len(good.data), size):
                     parser.receive_data(good.data[begin : begin + size])
                 self.assertEqual((parser.complete, parser.keep_alive), (True, True), good)
-                reply = parser.reply()
-                self.assertEqual((reply.status, reply.body, reply.headers), (good.status, good.body, good.headers))
+                response = parser.response()
+                self.assertEqual(
+                    (response.status, response.body, response.headers), (good.status, good.body, good.headers)
+                )
 
     def test_faults(self) -> None:
         """Each is told in our words, whole and byte by byte."""
@@ -246,8 +248,8 @@ class ParserTests(ResponseCase):
         for good in GOOD:
             if not good.eof and not good.head_only:
                 for cut in range(len(good.data)):
-                    reply, _, reason = read([good.data[:cut]] if cut else [], eof=True)
-                    self.assertEqual((reply, reason), (None, None), (good, cut))
+                    response, _, reason = read([good.data[:cut]] if cut else [], eof=True)
+                    self.assertEqual((response, reason), (None, None), (good, cut))
 
     def test_begun(self) -> None:
         """A response has begun with its first byte; those before it (1xx) do not count."""
@@ -275,23 +277,23 @@ class ParserTests(ResponseCase):
         """What comes behind a response spoils the connection, not the response."""
         whole = OK + b"Content-Length: 2\r\n\r\nhi"
         for surplus in (b"x", whole, b"HTTP/1.1 200", b"\0"):
-            reply, keep_alive, _ = read([whole + surplus])
-            assert reply is not None
-            self.assertEqual((reply.body, keep_alive), (b"hi", False), surplus)
+            response, keep_alive, _ = read([whole + surplus])
+            assert response is not None
+            self.assertEqual((response.body, keep_alive), (b"hi", False), surplus)
         closing = OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi"
         self.assertEqual(read([closing + b"x"])[1:], (False, None))
 
     def test_reply(self) -> None:
         """What can be asked of a response, without regard to case, and what it shows."""
-        reply, _, _ = read(
+        response, _, _ = read(
             [b"HTTP/1.0 404 Not  Found\r\nA-B: 1\r\na-b: 2\r\nEmpty:\r\nContent-Length: 6\r\n\r\nsecret"]
         )
-        assert reply is not None
-        self.assertEqual((reply.phrase, reply.version), (b"Not  Found", (b"HTTP", 1, 0)))
+        assert response is not None
+        self.assertEqual((response.phrase, response.version), (b"Not  Found", (b"HTTP", 1, 0)))
         self.assertEqual(
-            [reply.header(name) for name in (b"a-B", b"b", b"EMPTY", b"HTTP/1.0 404")], [b"1", None, b"", None]
+            [response.header(name) for name in (b"a-B", b"b", b"EMPTY", b"HTTP/1.0 404")], [b"1", None, b"", None]
         )
-        self.assertEqual(repr(reply), "<Reply 404, 6 bytes>")
+        self.assertEqual(repr(response), "<Response 404, 6 bytes>")
 
 
 class BoundTests(ResponseCase):
@@ -323,9 +325,9 @@ class BoundTests(ResponseCase):
     def test_body_of_a_long_head(self) -> None:
         """What comes along with the head's end does not count as head."""
         body = b"x" * 2 * MAX_HEAD_BYTES
-        reply, _, _ = read([OK + b"Content-Length: %d\r\n\r\n" % len(body) + body], limit=len(body))
-        assert reply is not None
-        self.assertTrue(reply.body == body)
+        response, _, _ = read([OK + b"Content-Length: %d\r\n\r\n" % len(body) + body], limit=len(body))
+        assert response is not None
+        self.assertTrue(response.body == body)
 
     def test_lines(self) -> None:
         """The number of header lines."""
@@ -372,12 +374,12 @@ class BoundTests(ResponseCase):
         pieces = [data[begin : begin + 65536] for begin in range(0, len(data), 65536)]
         tracemalloc.start()
         try:
-            reply, _, _ = read(pieces, limit=2 * number)
+            response, _, _ = read(pieces, limit=2 * number)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        assert reply is not None
-        self.assertEqual(len(reply.body), 2 * number)
+        assert response is not None
+        self.assertEqual(len(response.body), 2 * number)
         self.assertLess(peak, 3 * 2 * number)
 
 
@@ -405,7 +407,8 @@ class AnyInputTests(ResponseCase):
         whole = read([data] if data else [], eof=True)
         parts = read([piece for piece in (data[:cut], data[cut:]) if piece], eof=True)
         shown = [
-            (reply and (reply.status, reply.headers, reply.body), reason is None) for reply, _, reason in (whole, parts)
+            (response and (response.status, response.headers, response.body), reason is None)
+            for response, _, reason in (whole, parts)
         ]
         self.assertEqual(shown[0], shown[1], data)
 
