@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 from natsconnector.dispatch.backlog import Backlog
 from natsconnector.dispatch.job import Arrival, Job
-from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery
+from natsconnector.model.wrapped import WrappedDelivery
 
 SUBJECT = "subject"
 
@@ -140,47 +139,25 @@ class Order:
 
 
 @implementer(IDelivery)
-class Ordered:
+class Ordered(WrappedDelivery):
     """
-    A message that others of its key wait for. All else of it is as it was.
+    A message that others of its key wait for.
 
     :ivar attempt: deliveries, and how often it was handed on again here.
     """
-
-    subject: str
-    payload: bytes
-    size_bytes: int
-    headers: Any
-    header_error: str | None
-    skipped_headers: Any
-    reply_subject: str | None
-    wants_answer: bool
-    durable: bool
-    comes_again: bool
-    identity: str | None
-    published_at_s: float | None
 
     # What is to come again does so from here.
     most_attempts: int | None = None
 
     def __init__(self, order: Order, delivery: IDelivery, key: str) -> None:
+        super().__init__(delivery)
         self._order = order
-        self._delivery = delivery
         self._key = key
         self._again = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._delivery, name)
-
     @property
-    def attempt(self) -> int:
+    def attempt(self) -> int:  # type: ignore[override]  # nobody sets it
         return self._delivery.attempt + self._again
-
-    def hold_back(self, held_back: bool) -> None:
-        self._delivery.hold_back(held_back)
-
-    def answer(self, reply: Reply) -> None:
-        self._delivery.answer(reply)
 
     def ack(self) -> None:
         self._delivery.ack()

@@ -1,4 +1,4 @@
-"""Requesters while the gateway is away: each waits as long as the retries of his call would take, and is told then."""
+"""Requesters while the gateway is away: each waits as long as the retries of the call would take, and is told then."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from natsconnector.nats.wire.events import Msg
 #: The headers of an answer that is an error.
 ERROR, ERROR_CODE = "Nats-Service-Error", "Nats-Service-Error-Code"
 
-# Whoever may publish on $SRV may ask as often as he likes: an answer is put together once a second at the most.
+# Whoever may publish on $SRV may ask at any rate: an answer is put together once a second at the most.
 _FRESH_S = 1.0
 _LONGEST_ERROR = 200
 

@@ -7,7 +7,7 @@ What they say follows the semantic conventions of OpenTelemetry for messaging, H
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,9 +22,9 @@ from zope.interface import implementer
 from natsconnector.model.call import CALL_ID, FunctionCall
 from natsconnector.model.headers import Header
 from natsconnector.model.outcome import MALFORMED, OVERLOADED, TIMED_OUT, TOO_LARGE, Outcome
-from natsconnector.model.reply import Reply
 from natsconnector.model.seams import IDelivery, IGateway, ITracer
 from natsconnector.model.subjects import SubjectMap
+from natsconnector.model.wrapped import WrappedDelivery
 from natsconnector.tracing.export import Export
 
 _MOST_CHARACTERS = 200
@@ -58,7 +58,6 @@ class OpenTelemetry:
             self._subjects.add(subject, subject)
         parts = urlsplit(gateway_url)
         self._of_every_call = {
-            "http.request.method": "POST",
             "server.address": parts.hostname or "",
             "server.port": parts.port or (443 if parts.scheme == "https" else 80),
             "faas.invoked_provider": "openfaas",
@@ -126,9 +125,12 @@ class OpenTelemetry:
     def _begin_call(self, call: FunctionCall, message: TracedDelivery | None) -> tuple[Any, FunctionCall]:
         others, context = _split(call.headers)
         function, route = _cut(call.function), "async-function" if call.asynchronous else "function"
+        method, path = call.route
         attributes: dict[str, Any] = {
             **self._of_every_call,
-            "url.full": f"{self._gateway_url}/{route}/{quote(function)}",
+            "http.request.method": method,
+            # A query may have a secret in it.
+            "url.full": f"{self._gateway_url}/{route}/{quote(function)}{_cut(path.partition('?')[0])}",
             "url.template": f"/{route}/{{name}}",
             "faas.invoked_name": function,
             f"http.request.header.{CALL_ID.lower()}": [_cut(call.call_id)],
@@ -138,7 +140,7 @@ class OpenTelemetry:
             if message.attempts[function]:
                 attributes["http.request.resend_count"] = message.attempts[function]
             message.attempts[function] += 1
-        span = self._tracer.start_span(f"POST /{route}/{{name}}", context, SpanKind.CLIENT, attributes)
+        span = self._tracer.start_span(f"{method} /{route}/{{name}}", context, SpanKind.CLIENT, attributes)
         return span, replace(call, headers=(*others, *_headers_of(span).items()))
 
     def _call_ended(
@@ -169,49 +171,27 @@ class OpenTelemetry:
 
 
 @implementer(IDelivery)
-class TracedDelivery:
+class TracedDelivery(WrappedDelivery):
     """
-    A message whose calls carry the context of its span, which ends with it. All else of it is as it was.
+    A message whose calls carry the context of its span, which ends with it.
 
     :ivar attempts: how many were made, by function; :ivar fault: what was wrong with the last one, empty for nothing.
     :param ended: told how it ended, why, and that in a word.
     """
 
-    subject: str
-    payload: bytes
-    size_bytes: int
-    header_error: str | None
-    skipped_headers: Sequence[str]
-    wants_answer: bool
-    durable: bool
-    attempt: int
-    most_attempts: int | None
-    comes_again: bool
-    identity: str | None
-    published_at_s: float | None
-
     def __init__(
         self,
         delivery: IDelivery,
         span: Any,
-        headers: Sequence[Header],
+        headers: Collection[Header],
         ended: Callable[[TracedDelivery, str, str, str], object],
     ) -> None:
-        self._delivery = delivery
+        super().__init__(delivery)
         self._ended = ended
         self.span = span
-        self.headers: Iterable[Header] = headers
+        self.headers = headers
         self.attempts: Counter[str] = Counter()
         self.fault = ""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._delivery, name)
-
-    def hold_back(self, held_back: bool) -> None:
-        self._delivery.hold_back(held_back)
-
-    def answer(self, reply: Reply) -> None:
-        self._delivery.answer(reply)
 
     def ack(self) -> None:
         self._delivery.ack()

@@ -19,6 +19,7 @@ from natsconnector.model.headers import forwarded
 from natsconnector.model.limits import Limits
 from natsconnector.model.outcome import Outcome, failed, unfinished
 from natsconnector.model.retries import RetryPolicy
+from natsconnector.model.route import Route
 from natsconnector.model.seams import IDelivery, IGateway, ITracer
 from natsconnector.planning.annotations import Terms
 from natsconnector.planning.permissions import Permissions
@@ -224,6 +225,12 @@ class MessageTests(SpanCase):
         call = self.call(FakeDelivery(), Outcome(202), "f" * 10_000 + "?", queued=True)
         self.assertEqual(call.name, "POST /async-function/{name}")
         self.assertEqual(call.attributes["url.full"], "https://gw.example/base/async-function/" + "f" * 200)
+
+    def test_route(self) -> None:
+        """A route below the function is in the span, but for its query, which may have a secret in it."""
+        call = self.call(FakeDelivery(), Outcome(200), route=Route("GET", "/a/b?token=s3cret"))
+        self.assertEqual((call.name, call.attributes["http.request.method"]), ("GET /function/{name}", "GET"))
+        self.assertEqual(call.attributes["url.full"], "https://gw.example/base/function/figlet/a/b")
 
 
 class DefectTests(SpanCase):
