@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -129,8 +129,8 @@ class History:
         calls = failures = 0
         durations = [0] * (len(CALL_BOUNDS_S) + 1)
         for _, place in self._calls.by_function():
-            calls += sum(place.codes.values())
-            failures += failures_in(place.codes.items())
+            calls += place.number
+            failures += place.failures
         for histogram in self._each_once():
             durations = [total + count for total, count in zip(durations, histogram, strict=True)]
         return _Sums(self._clock.seconds(), calls, failures, durations)
@@ -145,7 +145,7 @@ class History:
 
     def _total(self, place: FunctionCalls) -> Recent:
         durations = tuple(place.durations.counts) if self._calls.has_details(place) else None
-        return Recent(sum(place.codes.values()), failures_in(place.codes.items()), durations)
+        return Recent(place.number, place.failures, durations)
 
     def _mishaps(self) -> dict[str, int]:
         counts = self._journal.counts
@@ -157,11 +157,6 @@ class History:
             "given_up": counts.given_up,
             "answers_lost": counts.replies_lost.total(),
         }
-
-
-def failures_in(codes: Iterable[tuple[int, int]]) -> int:
-    """How many calls ended with another status than 2xx."""
-    return sum(number for status, number in codes if not 200 <= status < 300)
 
 
 def percentile(counts: Sequence[int], bounds: Sequence[float], share: float) -> float | None:

@@ -128,7 +128,7 @@ class Status:
             # What is in flight of functions that have no place of their own counts as of the others, the last of all.
             inflight = others if name == OTHER else running.get(name, 0)
             others -= inflight
-            rank = not fails(failed_at, facts.now), -recent.calls, -sum(place.codes.values())
+            rank = not fails(failed_at, facts.now), -recent.calls, -place.number
             found.append((rank, name, recent, inflight, failed_at, reason))
         found.sort(key=lambda each: each[0])
         rows: list[Row] = []

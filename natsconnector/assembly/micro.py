@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from natsconnector import __version__
 from natsconnector.config.settings import Settings
-from natsconnector.journal.calls import Calls, FunctionCalls
+from natsconnector.journal.calls import Calls
 from natsconnector.journal.journal import Journal
 from natsconnector.messages.replies import Replies
 from natsconnector.model.seams import ISource
@@ -84,15 +84,11 @@ def _endpoints(sources: Sequence[ISource], journal: Journal) -> Iterator[Endpoin
 def _functions(calls: Calls) -> dict[str, dict[str, object]]:
     """The functions that were called most."""
 
-    def number(entry: tuple[str, FunctionCalls]) -> int:
-        return sum(entry[1].codes.values())
-
     found: dict[str, dict[str, object]] = {}
-    for name, function in nlargest(_MOST_FUNCTIONS, calls.by_function(), key=number):
-        statuses = function.codes.items()
+    for name, function in nlargest(_MOST_FUNCTIONS, calls.by_function(), key=lambda each: each[1].number):
         found[name] = {
-            "num_requests": sum(function.codes.values()),
-            "num_errors": sum(count for status, count in statuses if not 200 <= status < 300),
+            "num_requests": function.number,
+            "num_errors": function.failures,
             "last_error": "" if function.last_failure is None else function.last_failure[1],
         }
         if calls.has_details(function):

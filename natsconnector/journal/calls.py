@@ -68,6 +68,16 @@ class FunctionCalls:
         self.dead_letters: dict[int, int] = {} if shared is None else shared.dead_letters
         self.last_failure: tuple[float, str] | None = None
 
+    @property
+    def number(self) -> int:
+        """How many calls have ended."""
+        return sum(self.codes.values())
+
+    @property
+    def failures(self) -> int:
+        """How many of them ended with another status than 2xx."""
+        return sum(number for status, number in self.codes.items() if not 200 <= status < 300)
+
 
 class Calls:
     """
